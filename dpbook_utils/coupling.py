@@ -1,0 +1,119 @@
+"""How the output of a network enters the state.   Chapter: 04_coupling.
+
+A coupling is an operator ``u -> u``. ``network`` and ``couple`` are kept apart so that a gradient policy can
+cut the edge into the network without cutting the one around it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .physics.solver import Solver
+
+
+class Coupling(nn.Module):
+    """An operator that computes ``couple(u, network(u))``."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    @property
+    def network_parameters(self) -> tuple[str, ...]:
+        """Physical parameters the network is conditioned on."""
+        return tuple(getattr(self.network, "parameter_names", ()))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.network_parameters
+
+    def output(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        """The network's output, given those of the parameters that it knows."""
+        return self.network(u, **{name: parameters[name] for name in self.network_parameters if name in parameters})
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must implement couple(u, output, **parameters)")
+
+    def forward(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        return self.couple(u, self.output(u, **parameters), **parameters)
+
+
+class Replace(Coupling):
+    """``u_next = N(u)``: the network alone, a predictor."""
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        return output
+
+
+class Additive(Coupling):
+    """``u_next = u + N(u)``: a correction of the state."""
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        return u + _fitting(self, u, output)
+
+
+class Multiplicative(Coupling):
+    """``u_next = u (1 + N(u))``: a relative correction; it cannot create structure where u is zero."""
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        return u * (1 + _fitting(self, u, output))
+
+
+class SolverCoupling(Coupling):
+    """A coupling whose output enters the solver's call, so that solver and network are one operator."""
+
+    def __init__(self, solver: Solver, network: nn.Module, name: str):
+        super().__init__(network)
+        if name not in solver.parameter_names:
+            raise ValueError(f"{solver.label} takes no parameter {name}; it takes {', '.join(solver.parameter_names)}")
+        self.solver, self.name = solver, name
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        from_solver = [name for name in self.solver.parameter_names if name != self.name]
+        return tuple(dict.fromkeys([*from_solver, *self.network_parameters]))
+
+    def solve(self, u: Tensor, value: Tensor, **parameters: Tensor) -> Tensor:
+        known = {name: v for name, v in parameters.items() if name in self.solver.parameter_names}
+        return self.solver(u, **{**known, self.name: value})
+
+
+class AdditiveRHS(SolverCoupling):
+    """``u_next = P(u; force = N(u))``: the correction enters the right-hand side of the PDE.
+
+    Source: wei2025inc.
+    """
+
+    def __init__(self, solver: Solver, network: nn.Module):
+        super().__init__(solver, network, "force")
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.solver.parameter_names, *self.network_parameters]))
+
+    def couple(self, u: Tensor, output: Tensor, *, force: Tensor | None = None, **parameters: Tensor) -> Tensor:
+        output = _fitting(self, u, output)
+        return self.solve(u, output if force is None else force + output, **parameters)
+
+
+class SolverParameter(SolverCoupling):
+    """``u_next = P(u; name = transform(N(u)))``: the network sets a physical parameter of the solver.
+
+    Args:
+        transform: maps the output into the parameter's range; softplus keeps a viscosity positive.
+    """
+
+    def __init__(self, solver: Solver, network: nn.Module, name: str, transform: Callable[[Tensor], Tensor] = torch.nn.functional.softplus):
+        super().__init__(solver, network, name)
+        self.transform = transform
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        return self.solve(u, self.transform(output), **parameters)
+
+
+def _fitting(operator: nn.Module, u: Tensor, output: Tensor) -> Tensor:
+    if output.shape != u.shape:
+        raise ValueError(f"{type(operator).__name__}: the network turns a state of shape {tuple(u.shape)} into {tuple(output.shape)}; "
+                         "it must return the state's shape (broadcasting would hide a wrong channel count)")
+    return output

@@ -1,0 +1,85 @@
+"""A roll-out, a loss, and what the loss compares with: what ``fit`` minimises.   Chapters: 01 ... 07."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .losses import TrajectoryLoss
+from .rollout import Rollout, select
+
+
+class NoGradientPath(RuntimeError):
+    """The loss does not depend on any weight: training would do nothing."""
+
+
+def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
+    """The reference that comes with the batch, as long as the roll-out: supervised training."""
+    if reference is None:
+        raise ValueError("Objective: this objective compares with the batch's reference; call it with reference=(batch, time, channels, *spatial)")
+    if reference.ndim != trajectory.ndim or reference.shape[1] < trajectory.shape[1]:
+        raise ValueError(f"Objective: the reference has shape {tuple(reference.shape)}, the roll-out {tuple(trajectory.shape)}; "
+                         "the reference must be (batch, time, channels, *spatial) with at least as many steps")
+    return reference[:, :trajectory.shape[1]]
+
+
+def from_input(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
+    """The input of the chain, at every step: with N before P this asks that P undoes N (an inverse problem)."""
+    return u0.unsqueeze(1).expand_as(trajectory)
+
+
+def from_solver(solver: nn.Module, *, detach: bool = True) -> Callable:
+    """The solver applied to the states that the chain itself has reached (diverted chain, Koehler et al. 2024).
+
+    The target of step k+1 is ``solver(u_k)``, so data is generated at the network's own states.
+
+    Args:
+        detach: treat the targets as data. False lets the gradient flow through them too.
+    """
+
+    def targets(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
+        starts = torch.cat([u0.unsqueeze(1), trajectory[:, :-1]], 1)
+        num_steps = starts.shape[1]
+        repeated = {name: value.repeat_interleave(num_steps, 0) if isinstance(value, Tensor) and value.ndim else value
+                    for name, value in select(solver, parameters).items()}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
+            return solver(starts.flatten(0, 1), **repeated).unflatten(0, starts.shape[:2])
+
+    return targets
+
+
+class Objective(nn.Module):
+    """``(u0, reference=None, **parameters) -> scalar``: the loss of a roll-out against its targets.
+
+    With an ``Ensemble`` of S networks in the chain the batch is S groups of states, one group per member, and the
+    scalar is the *sum* of the members' losses: each member's gradient is the one of its own training.
+
+    Args:
+        rollout: the chain and how often it is applied.
+        loss: where the loss sits and which metric it uses.
+        targets: ``from_batch``, ``from_input`` or ``from_solver(...)``.
+
+    Raises: NoGradientPath if the loss does not depend on any trainable weight.
+    """
+
+    def __init__(self, rollout: Rollout, loss: TrajectoryLoss, targets: Callable = from_batch):
+        super().__init__()
+        self.rollout, self.loss, self.targets = rollout, loss, targets
+
+    @property
+    def num_members(self) -> int:
+        return max((getattr(module, "num_members", 1) for module in self.modules()), default=1)
+
+    def forward(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
+        return self.per_member(u0, reference, **parameters).sum()
+
+    def per_member(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
+        """(members,): the loss of each network of an ensemble; one entry without an ensemble."""
+        trajectory = self.rollout(u0, **parameters)
+        losses = self.loss(trajectory, self.targets(u0, trajectory, reference, parameters))
+        if torch.is_grad_enabled() and not losses.requires_grad and any(p.requires_grad for p in self.parameters()):
+            raise NoGradientPath(
+                f"the loss does not depend on any weight: {self.rollout.gradient!r} cuts every path from the network to the loss. "
+                "With the solver last, put the loss before it (Rollout(..., record_after=...)), let the network act last "
+                "(Sequential(solver, Additive(network))), or use FullGradient().")
+        return losses.unflatten(0, (self.num_members, -1)).mean(1)

@@ -1,0 +1,1 @@
+"""Solvers, written once in PhiFlow. The only place that imports ``phi``."""

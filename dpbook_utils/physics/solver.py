@@ -1,0 +1,118 @@
+"""What every solver is: one step ``u(t) -> u(t + dt)`` without trainable weights.
+
+State ``(batch, channels, *spatial)``. Physical parameters are tensors, one value per sample, and travel
+with the call: ``solver(u, viscosity=nu)``.   Chapter: 00_solver_as_operator.
+"""
+
+import weakref
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+
+class Solver(nn.Module):
+    """One time step of a PDE, as an operator on tensors.
+
+    A solver states in class attributes which parameters it needs (``required``) and may take
+    (``optional``), implements ``step``, and says in ``check_parameters`` and ``check_state`` which values
+    it cannot integrate. Calling it checks the shapes, dtypes, devices and parameters, then runs ``step``.
+
+    Attributes:
+        dt: time step [s].
+        state_shape: ``(channels, *spatial)`` of one sample.
+    """
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def __init__(self, dt: float, state_shape: tuple[int, ...]):
+        super().__init__()
+        if not dt > 0:
+            raise ValueError(f"{type(self).__name__}: dt is {dt}; it must be positive")
+        self.dt = float(dt)
+        self.state_shape = tuple(state_shape)
+        self._checked: dict[str, tuple] = {}
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.required + self.optional
+
+    def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must implement step(u, **parameters)")
+
+    def parameter_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one sample's value of the parameter: scalar, except for a force field."""
+        return self.state_shape if name == "force" else ()
+
+    def check_parameters(self, **parameters: Tensor) -> None:
+        """Raise ValueError for values of the parameters that the scheme cannot integrate stably."""
+
+    def check_state(self, u: Tensor, **parameters: Tensor) -> None:
+        """Raise ValueError for a state from which the scheme cannot start (called once per roll-out)."""
+
+    def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
+        self.check_shape(u)
+        return self.step(u, **self.prepare(u, parameters))
+
+    def check_shape(self, u: Tensor) -> None:
+        if not isinstance(u, Tensor):
+            raise TypeError(f"{self.label}: the state is a {type(u).__name__}; give a torch.Tensor of shape {self._expected}")
+        if tuple(u.shape[1:]) != self.state_shape or u.ndim == 0:
+            raise ValueError(f"{self.label}: the state has shape {tuple(u.shape)}, expected {self._expected}; "
+                             "reshape it, or build the solver for this grid")
+        if u.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64; convert it")
+
+    def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
+        """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
+        unknown = sorted(set(parameters) - set(self.parameter_names))
+        if unknown:
+            raise ValueError(f"{self.label}: unknown parameter {', '.join(unknown)}; it takes {self._names}")
+        missing = sorted(set(self.required) - set(parameters))
+        if missing:
+            raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; call solver(u, {missing[0]}=...)")
+        prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
+        if get_proxy_mode() is None and not self._already_checked(prepared):
+            for name, value in prepared.items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; check where it is computed")
+            self.check_parameters(**prepared)
+            # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
+            self._checked = {name: (weakref.ref(value), value._version) for name, value in prepared.items()}
+        return prepared
+
+    def _prepare_one(self, u: Tensor, name: str, value: Tensor | float) -> Tensor:
+        expected = (u.shape[0], *self.parameter_shape(name))
+        if isinstance(value, (int, float)):
+            value = torch.full((), float(value), dtype=u.dtype, device=u.device)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{self.label}: parameter {name} is a {type(value).__name__}; give a number or a tensor of shape {expected}")
+        if value.ndim == 0:
+            value = value.expand(expected)
+        if tuple(value.shape) != expected:
+            raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}: one value per sample")
+        if value.dtype != u.dtype or value.device != u.device:
+            raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, the state {u.dtype} on {u.device}; "
+                            f"use {name}.to(u)")
+        return value
+
+    def _already_checked(self, prepared: dict[str, Tensor]) -> bool:
+        def same(name, value):
+            reference, version = self._checked.get(name, (lambda: None, -1))
+            return reference() is value and version == value._version
+
+        return all(same(name, value) for name, value in prepared.items())
+
+    @property
+    def label(self) -> str:
+        """How error messages name this solver."""
+        return type(self).__name__
+
+    @property
+    def _expected(self) -> str:
+        return "(batch, " + ", ".join(map(str, self.state_shape)) + ")"
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.parameter_names) or "no parameters"

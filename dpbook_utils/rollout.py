@@ -1,0 +1,117 @@
+"""Chains of operators, and their repetition in time.   Chapter: 03_unrolling."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.utils.checkpoint import checkpoint
+
+from .gradients import FullGradient
+from .physics.solver import Solver
+
+
+def parameter_names(operator) -> tuple[str, ...]:
+    """Physical parameters that the operator takes; a plain callable takes none."""
+    return tuple(getattr(operator, "parameter_names", ()))
+
+
+def select(operator, parameters: dict) -> dict:
+    return {name: parameters[name] for name in parameter_names(operator) if name in parameters}
+
+
+class Sequential(nn.Sequential):
+    """Operators applied left to right, each given the physical parameters that it takes."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for operator in self for name in parameter_names(operator)))
+
+    def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
+        for operator in self:
+            u = operator(u, **select(operator, parameters))
+        return u
+
+
+def repeat(operator: nn.Module, num_steps: int) -> Sequential:
+    """``operator`` applied ``num_steps`` times, as one operator."""
+    if num_steps < 1:
+        raise ValueError(f"repeat: num_steps is {num_steps}; it must be at least 1")
+    return Sequential(*[operator] * num_steps)
+
+
+class Rollout(nn.Module):
+    """A step repeated in time: ``u0 -> (u_1, ..., u_m)``.
+
+    Args:
+        step: an operator, usually ``Sequential(P, Additive(N))``.
+        num_steps: unroll length m.
+        gradient: where the backward pass is cut; values do not depend on it.
+        record_after: place in the step's chain whose output is recorded; -1 is the end of the step, 0 the
+            first operator. The loss sees what is recorded.
+        checkpoint: keep only the states between steps and compute each step again in the backward pass:
+            memory for one step's graph instead of m, the same gradient, about a third more time.
+
+    Shapes: (batch, channels, *spatial) -> (batch, num_steps, channels, *spatial).
+    Raises: ValueError for a state with NaN, an unknown physical parameter, or an initial state or parameter
+        from which a solver of the chain is unstable.
+    """
+
+    def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(), record_after: int = -1,
+                 checkpoint: bool = False):
+        super().__init__()
+        if num_steps < 1:
+            raise ValueError(f"Rollout: num_steps is {num_steps}; it must be at least 1")
+        self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
+        places = len(list(_operators(step)))
+        if not -places <= record_after < places:
+            raise ValueError(f"Rollout: record_after is {record_after}, but the step has {places} operators (0 ... {places - 1}, or -1 for the last)")
+        self.record_after = record_after % places
+
+    def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
+        parameters = self._prepare(u, parameters)
+        recorded = []
+        for step in range(self.num_steps):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient.tracks(step, self.num_steps)):
+                u = self.gradient.enter(u, step, self.num_steps)
+                if self.checkpoint and torch.is_grad_enabled():
+                    u, record = checkpoint(self._advance, u, parameters, use_reentrant=False)
+                else:
+                    u, record = self._advance(u, parameters)
+            recorded.append(record)
+        return torch.stack(recorded, 1)
+
+    def _advance(self, u: Tensor, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        record = u
+        for place, operator in enumerate(_operators(self.step)):
+            u = self.gradient.apply(operator, u, **select(operator, parameters))
+            if place == self.record_after:
+                record = u
+        return u, record
+
+    def _prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
+        known = parameter_names(self.step)
+        unknown = sorted(set(parameters) - set(known))
+        if unknown:
+            raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. The step takes {', '.join(known) or 'none'}")
+        # A number stands for one value per sample; made a tensor once, it is checked by the solvers once.
+        parameters = {name: torch.full(u.shape[:1], float(value), dtype=u.dtype, device=u.device)
+                      if isinstance(value, (int, float)) else value for name, value in parameters.items()}
+        if get_proxy_mode() is None:
+            if not torch.isfinite(u).all():
+                raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are NaN or infinite; "
+                                 "check where it comes from (an earlier roll-out that diverged?)")
+            for operator in _operators(self.step):
+                if isinstance(operator, Solver):
+                    operator.check_shape(u)
+                    operator.check_state(u, **operator.prepare(u, select(operator, parameters)))
+        return parameters
+
+
+def _operators(step: nn.Module) -> Iterator[nn.Module]:
+    """The operators of a step, nested chains laid flat, so that policies see each of them."""
+    if isinstance(step, nn.Sequential):
+        for operator in step:
+            yield from _operators(operator)
+    else:
+        yield step

@@ -1,0 +1,40 @@
+"""What a run uses: short or full mode, device, threads, seeds.   Chapter: every notebook's first cell.
+
+The environment variable ``DPBOOK_MODE`` is ``full`` (default: what the rendered book shows) or
+``short`` (what the tests execute: same code, fewer updates, same conclusions asserted where they hold).
+"""
+
+import os
+
+MODES = ("full", "short")
+
+
+def mode() -> str:
+    """The mode that ``DPBOOK_MODE`` selects. Raises ValueError for any other value."""
+    value = os.environ.get("DPBOOK_MODE", "full")
+    if value not in MODES:
+        raise ValueError(f"DPBOOK_MODE is {value!r}; set it to one of {', '.join(MODES)} or unset it")
+    return value
+
+
+def choose(*, full, short):
+    """``full`` or ``short``, by mode: the way a notebook's settings cell states both of its values."""
+    return full if mode() == "full" else short
+
+
+def device():
+    """The first GPU when there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def reproducible(seed: int, threads: int = 1):
+    """Seed torch and fix the thread count; returns the seeded ``torch.Generator`` of the CPU.
+
+    One thread is as fast as two for the sizes of the course and makes timings comparable.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    return torch.manual_seed(seed)
