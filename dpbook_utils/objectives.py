@@ -68,7 +68,7 @@ class Objective(nn.Module):
 
     @property
     def num_members(self) -> int:
-        return max((getattr(module, "num_members", 1) for module in self.modules()), default=1)
+        return max((getattr(module, "num_members", 1) for module in self.rollout.modules()), default=1)
 
     def forward(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
         return self.per_member(u0, reference, **parameters).sum()
