@@ -1,0 +1,142 @@
+"""Roll-outs against hand-written loops: values and gradients, float64."""
+
+import pytest
+import torch
+from torch import nn
+
+from dpbook_utils.coupling import Additive, AdditiveRHS
+from dpbook_utils.gradients import Truncated
+from dpbook_utils.noise import GaussianNoise
+from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.physics.trace import trace
+from dpbook_utils.rollout import Rollout, Sequential, repeat
+
+VISCOSITY = torch.tensor([0.01, 0.02, 0.03], dtype=torch.float64)
+
+
+@pytest.fixture
+def u0():
+    return torch.randn(3, 1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def solver(u0):
+    return trace(Burgers(16, 1.0, 0.004), u0, viscosity=VISCOSITY)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv1d(4, 1, 3, padding=1)).double()
+
+
+def weight_gradients(loss, network):
+    return torch.autograd.grad(loss, list(network.parameters()))
+
+
+def assert_equal(found, expected):
+    assert all(torch.equal(f, e) for f, e in zip(found, expected, strict=True))
+
+
+def test_equals_a_hand_written_loop(u0, solver, network):
+    trajectory = Rollout(Sequential(solver, Additive(network)), 4)(u0, viscosity=VISCOSITY)
+    u, states = u0, []
+    for _ in range(4):
+        u = solver(u, viscosity=VISCOSITY)
+        u = u + network(u)
+        states.append(u)
+    assert trajectory.shape == (3, 4, 1, 16)
+    assert torch.equal(trajectory, torch.stack(states, 1))
+    assert_equal(weight_gradients(trajectory.square().sum(), network),
+                 weight_gradients(torch.stack(states, 1).square().sum(), network))
+
+
+def test_record_after_chooses_the_place_in_the_chain(u0, solver, network):
+    step = Sequential(solver, Additive(network))
+    after_solver = Rollout(step, 2, record_after=0)(u0, viscosity=VISCOSITY)
+    after_network = Rollout(step, 2)(u0, viscosity=VISCOSITY)
+    assert torch.equal(after_solver[:, 1], solver(after_network[:, 0], viscosity=VISCOSITY))
+    with pytest.raises(ValueError, match="record_after is 2, but the step has 2 operators"):
+        Rollout(step, 2, record_after=2)
+
+
+def test_checkpointing_gives_the_same_gradient_bit_for_bit(u0, solver, network):
+    step = Sequential(solver, GaussianNoise(0.1), Additive(network))
+    gradients = []
+    for checkpoint in (False, True):
+        torch.manual_seed(3)
+        trajectory = Rollout(step, 6, checkpoint=checkpoint)(u0, viscosity=VISCOSITY)
+        gradients.append(weight_gradients(trajectory.square().mean(), network))
+    assert_equal(*gradients)
+
+
+def test_repeat_is_one_operator(u0, solver):
+    three = repeat(solver, 3)
+    expected = Rollout(solver, 6)(u0, viscosity=VISCOSITY)
+    assert torch.equal(Rollout(three, 2)(u0, viscosity=VISCOSITY), expected[:, 2::3])
+    assert torch.equal(three(u0, viscosity=VISCOSITY), expected[:, 2])
+
+
+def test_nested_chains_lie_flat_for_policies_and_recording(u0, solver, network):
+    nested = Sequential(Sequential(solver), Sequential(Additive(network)))
+    flat = Sequential(solver, Additive(network))
+    for options in ({}, {"record_after": 0}, {"gradient": Truncated(1)}):
+        a, b = (Rollout(step, 3, **options)(u0, viscosity=VISCOSITY) for step in (nested, flat))
+        assert torch.equal(a, b)
+
+
+def test_a_number_stands_for_one_value_per_sample(u0, solver):
+    tensor = torch.full((3,), 0.02, dtype=torch.float64)
+    assert torch.equal(Rollout(solver, 2)(u0, viscosity=0.02), Rollout(solver, 2)(u0, viscosity=tensor))
+
+
+def test_parameters_reach_every_operator_that_takes_them(u0, solver):
+    class Forcing(nn.Module):
+        parameter_names = ("viscosity",)
+
+        def forward(self, u, viscosity):
+            return viscosity[:, None, None] * torch.ones_like(u)
+
+    forced = Rollout(AdditiveRHS(solver, Forcing()), 1)(u0, viscosity=VISCOSITY)
+    expected = solver(u0, viscosity=VISCOSITY, force=Forcing()(u0, VISCOSITY))
+    assert torch.equal(forced[:, 0], expected)
+
+
+@pytest.mark.parametrize("num_steps", [0, -1])
+def test_num_steps_must_be_positive(solver, num_steps):
+    with pytest.raises(ValueError, match="num_steps is"):
+        Rollout(solver, num_steps)
+    with pytest.raises(ValueError, match="num_steps is"):
+        repeat(solver, num_steps)
+
+
+def test_unknown_parameter_is_refused(u0, solver, network):
+    with pytest.raises(ValueError, match="unknown parameter reynolds; no operator of the step takes it"):
+        Rollout(Sequential(solver, Additive(network)), 1)(u0, viscosity=0.01, reynolds=100.0)
+
+
+def test_missing_parameter_is_refused(u0, solver):
+    with pytest.raises(ValueError, match="parameter viscosity is missing"):
+        Rollout(solver, 1)(u0)
+
+
+def test_a_state_with_nan_is_refused(u0, solver):
+    u0[1, 0, 3] = float("nan")
+    with pytest.raises(ValueError, match="initial state has 1 values that are NaN or infinite"):
+        Rollout(solver, 1)(u0, viscosity=0.01)
+
+
+def test_a_roll_out_that_blows_up_returns_what_it_computed(u0):
+    """Blow-ups are counted by the evaluation, so the roll-out itself must not raise in the middle."""
+
+    class Exploding(nn.Module):
+        def forward(self, u):
+            return u * 1e200
+
+    trajectory = Rollout(Exploding(), 3)(u0)
+    assert torch.isfinite(trajectory[:, 0]).all() and torch.isinf(trajectory[:, 2]).any()
+
+
+def test_an_unstable_viscosity_is_refused_before_the_first_step(u0, solver):
+    with pytest.raises(ValueError, match="viscosity"):
+        Rollout(solver, 1)(u0, viscosity=10.0)
