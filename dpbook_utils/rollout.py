@@ -104,7 +104,7 @@ class Rollout(nn.Module):
             for operator in _operators(self.step):
                 if isinstance(operator, Solver):
                     operator.check_shape(u)
-                    operator.check_state(u, **operator.prepare(u, select(operator, parameters)))
+                    operator.check_state(u.detach(), **operator.prepare(u, select(operator, parameters)))
         return parameters
 
 

@@ -77,7 +77,7 @@ class Solver(nn.Module):
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; check where it is computed")
-            self.check_parameters(**prepared)
+            self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             self._checked = {name: (weakref.ref(value), value._version) for name, value in prepared.items()}
         return prepared
