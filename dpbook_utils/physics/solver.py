@@ -19,18 +19,18 @@ class Solver(nn.Module):
     it cannot integrate. Calling it checks the shapes, dtypes, devices and parameters, then runs ``step``.
 
     Attributes:
-        dt: time step [s].
+        dt: time step [s]; None for an operator that takes none, such as a projection.
         state_shape: ``(channels, *spatial)`` of one sample.
     """
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
 
-    def __init__(self, dt: float, state_shape: tuple[int, ...]):
+    def __init__(self, dt: float | None, state_shape: tuple[int, ...]):
         super().__init__()
-        if not dt > 0:
+        if dt is not None and not dt > 0:
             raise ValueError(f"{type(self).__name__}: dt is {dt}; it must be positive")
-        self.dt = float(dt)
+        self.dt = None if dt is None else float(dt)
         self.state_shape = tuple(state_shape)
         self._checked: dict[str, tuple] = {}
 
