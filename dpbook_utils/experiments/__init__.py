@@ -1,0 +1,1 @@
+"""Experiments: what each claim of the course is tested with, one module per experiment."""

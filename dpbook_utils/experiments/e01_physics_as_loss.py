@@ -1,0 +1,124 @@
+"""E01: reconstruct an initial state by four methods.   Chapter: 01_physics_as_loss.
+
+The problem is the one of thuerey2021pbdl: viscous Burgers with u(x, 0) = sin(pi x) on a periodic domain of
+length 2 m, viscosity 0.01 / pi m^2/s, 128 points, 32 steps of 1/32 s; known is only the state at step 16. The
+error is the mean absolute difference to the exact solution over all 33 states.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+
+class Progress(NamedTuple):
+    """What a minimisation went through, one entry per record: seconds [s] exclude the error's evaluation."""
+
+    updates: list[int]
+    seconds: list[float]
+    loss: list[float]
+    error: list[float]
+
+
+def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, error: Callable[[], float], *,
+             num_updates: int | None = None, seconds: float | None = None, records: int = 40, label: str = "") -> Progress:
+    """Run an optimiser for a number of updates or a wall-clock budget, and record loss and error on the way.
+
+    Args:
+        closure: sets the gradients and returns the loss, as ``torch.optim`` expects it.
+        error: the distance to the truth, which no method sees.
+        num_updates, seconds: exactly one of them.
+
+    Raises: ValueError if both or none of the budgets are given; FloatingPointError for a loss that is not finite.
+    """
+    if (num_updates is None) == (seconds is None):
+        raise ValueError("minimise: give num_updates or seconds, one of them")
+    total = num_updates if seconds is None else seconds
+    progress, used, next_record = Progress([], [], [], []), 0.0, 0.0
+    with tqdm(total=total, desc=label, leave=False, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left") as bar:
+        update = 0
+        while (done := update if seconds is None else used) < total:
+            start = time.perf_counter()
+            loss = float(optimizer.step(closure))
+            used += time.perf_counter() - start
+            update += 1
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"minimise: the loss is {loss} after update {update}; lower the learning rate")
+            reached = update if seconds is None else used
+            bar.update(min(reached, total) - min(done, total))
+            if reached >= next_record or reached >= total:
+                next_record += total / records
+                for column, value in zip(progress, (update, used, loss, error())):
+                    column.append(value)
+    return progress
+
+
+def finite_difference_closure(loss: Callable[[Tensor], Tensor], unknown: Tensor, eps: float = 1e-3) -> Callable[[], Tensor]:
+    """A closure that estimates the gradient by forward differences: one extra solve for each unknown.
+
+    Args:
+        loss: states (batch, channels, x) -> (batch,), so that all perturbed solves run as one batch.
+        unknown: (1, channels, x), the leaf to be optimised.
+    """
+    directions = torch.eye(unknown.numel(), dtype=unknown.dtype).view(-1, *unknown.shape[1:])
+
+    def closure() -> Tensor:
+        with torch.no_grad():
+            values = loss(torch.cat([unknown, unknown + eps * directions]))
+            unknown.grad = ((values[1:] - values[0]) / eps).view_as(unknown)
+        return values[0]
+
+    return closure
+
+
+class PhysicsInformedNetwork(nn.Module):
+    """u(x, t) as a network that knows no grid and no solver, trained on the residual of the PDE.
+
+        residual = u_t + u u_x - nu u_xx,    loss = mse(u(x_i, t_obs) - u_i) + mse(residual at random points)
+
+    The coordinate enters as sin and cos, so that the solution is periodic by construction.
+    Shapes: x (n,), t (n,) -> (n,).   Units: x, length [m], t, duration [s].   Source: raissi2019pinn.
+    """
+
+    def __init__(self, length: float, duration: float, width: int = 20, depth: int = 4, seed: int = 0):
+        super().__init__()
+        self.length, self.duration = length, duration
+        sizes = [3] + [width] * depth
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers = [part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.Tanh())]
+            self.network = nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        angle = 2 * math.pi * x / self.length
+        return self.network(torch.stack([angle.sin(), angle.cos(), 2 * t / self.duration - 1], -1))[..., 0]
+
+    def residual(self, x: Tensor, t: Tensor, viscosity: float) -> Tensor:
+        x, t = x.requires_grad_(), t.requires_grad_()
+        u = self(x, t)
+        u_x, u_t = torch.autograd.grad(u.sum(), (x, t), create_graph=True)
+        u_xx = torch.autograd.grad(u_x.sum(), x, create_graph=True)[0]
+        return u_t + u * u_x - viscosity * u_xx
+
+    def closure(self, optimizer: torch.optim.Optimizer, x: Tensor, t: float, u: Tensor, viscosity: float,
+                num_collocation: int = 500, seed: int = 0) -> Callable[[], Tensor]:
+        """The loss on the observation u(x, t), shape (n,), and on fresh collocation points in every update."""
+        points = self._points(num_collocation, seed)
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            observed = (self(x, torch.full_like(x, t)) - u).square().mean()
+            loss = observed + self.residual(*next(points), viscosity).square().mean()
+            loss.backward()
+            return loss.detach()
+
+        return closure
+
+    def _points(self, number: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            yield torch.rand(number, generator=generator) * self.length, torch.rand(number, generator=generator) * self.duration

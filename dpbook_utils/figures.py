@@ -1,0 +1,116 @@
+"""Figures of the book. They draw what they are given and compute nothing.
+
+Every function returns a ``matplotlib`` figure on a white plate, readable in a light and a dark page, in the
+Okabe-Ito colours (distinguishable with colour-vision deficiency), each curve with its own dash pattern.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
+STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
+         "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 150,
+         "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
+
+
+def _axes(columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
+    plt.close(figure)  # the notebook shows the returned figure once; the file keeps none open
+    return figure, axes[0]
+
+
+def _array(values) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _draw(axis, series: Mapping[str, Sequence]) -> None:
+    for i, (label, (x, y, *band)) in enumerate(series.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        marker = "o" if len(_array(x)) <= 12 else None
+        axis.plot(_array(x), _array(y), label=label, color=colour, linestyle=DASHES[i % len(DASHES)], marker=marker, markersize=4)
+        if band:
+            axis.fill_between(_array(x), _array(band[0]), _array(band[1]), color=colour, alpha=0.2, linewidth=0)
+
+
+def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence], *, xlabel, ylabel: str,
+           xlog: bool = False, ylog: bool = False, lines: Mapping[str, float] | None = None) -> Figure:
+    """Curves over a common y axis, in one panel or several.
+
+    Args:
+        panels: ``{label: (x, y)}`` or ``{label: (x, y, low, high)}`` with a band; or ``{title: such a mapping}``
+            for one panel each.
+        xlabel: with the unit; one label, or one per panel.
+        lines: horizontal lines to compare with, ``{label: y}``.
+    """
+    if not isinstance(next(iter(panels.values())), Mapping):
+        panels = {"": panels}
+    labels = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
+    figure, axes = _axes(len(panels), max(6.4, 3.9 * len(panels)), 3.6, sharey=True)
+    for axis, label, (title, series) in zip(axes, labels, panels.items(), strict=True):
+        _draw(axis, series)
+        for j, (name, y) in enumerate((lines or {}).items()):
+            axis.axhline(y, color="#555555", linestyle=DASHES[(j + 3) % len(DASHES)], linewidth=1.2, label=name)
+        axis.set(xlabel=label, title=title, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+    axes[0].set_ylabel(ylabel)
+    axes[-1].legend()
+    return figure
+
+
+def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float, label: str = "u [m/s]",
+               start: float = 0.0) -> Figure:
+    """Fields (time, x) side by side: space to the right, time upwards, one symmetric colour scale.
+
+    Args:
+        length: extent of the domain [m], from ``start``.   duration: extent in time [s].
+    """
+    values = {title: _array(field) for title, field in fields.items()}
+    scale = max(np.abs(field[np.isfinite(field)]).max() for field in values.values())
+    figure, axes = _axes(len(values), max(4.5, 3.2 * len(values)), 3.4, sharey=True)
+    for axis, (title, field) in zip(axes, values.items()):
+        image = axis.imshow(field, origin="lower", aspect="auto", extent=(start, start + length, 0, duration), vmin=-scale, vmax=scale)
+        axis.set(xlabel="x [m]", title=title)
+        axis.grid(False)
+    axes[0].set_ylabel("time [s]")
+    figure.colorbar(image, ax=list(axes), label=label)
+    return figure
+
+
+def bars(values: Mapping[str, float], *, ylabel: str, log: bool = False, lines: Mapping[str, float] | None = None) -> Figure:
+    """One horizontal bar per entry, its value written beside it."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(values)), layout="constrained")
+    plt.close(figure)
+    drawn = axis.barh(list(values), [float(v) for v in values.values()], color=[COLOURS[i % len(COLOURS)] for i in range(len(values))])
+    axis.bar_label(drawn, fmt=" {:.3g}")
+    for j, (name, x) in enumerate((lines or {}).items()):
+        axis.axvline(x, color="#555555", linestyle=DASHES[(j + 1) % len(DASHES)], label=name)
+    if lines:
+        axis.legend()
+    axis.set(xlabel=ylabel, xscale="log" if log else "linear")
+    axis.margins(x=0.15)
+    axis.invert_yaxis()
+    return figure
+
+
+def maps(fields: Mapping[str, Sequence], *, length: float, label: str, arrows: Mapping[str, Sequence] | None = None) -> Figure:
+    """Scalar fields (x, y) side by side on one symmetric colour scale, with velocities (2, x, y) as arrows."""
+    values = {title: _array(field) for title, field in fields.items()}
+    scale = max(np.abs(field).max() for field in values.values())
+    figure, axes = _axes(len(values), 3.0 * len(values) + 0.6, 3.0, sharey=True)
+    for axis, (title, field) in zip(axes, values.items()):
+        image = axis.imshow(field.T, origin="lower", extent=(0, length, 0, length), vmin=-scale, vmax=scale)
+        if arrows:
+            v = _array(arrows[title])
+            every = max(1, v.shape[1] // 16)
+            places = (np.arange(0, v.shape[1], every) + 0.5) * length / v.shape[1]
+            axis.quiver(places, places, v[0, ::every, ::every].T, v[1, ::every, ::every].T, color="#222222", width=0.005)
+        axis.set(xlabel="x [m]", title=title)
+        axis.grid(False)
+    axes[0].set_ylabel("y [m]")
+    figure.colorbar(image, ax=list(axes), label=label)
+    return figure
