@@ -33,6 +33,7 @@ class Solver(nn.Module):
         self.dt = None if dt is None else float(dt)
         self.state_shape = tuple(state_shape)
         self._checked: dict[str, tuple] = {}
+        self._precomputed: tuple[dict, tuple, dict] = ({}, (), {})
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -45,6 +46,10 @@ class Solver(nn.Module):
         """Shape of one sample's value of the parameter: scalar, except for a force field."""
         return self.state_shape if name == "force" else ()
 
+    def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
+        """What ``step`` takes besides the state, if computing it from the parameters is dear: done once in a roll-out."""
+        return parameters
+
     def check_parameters(self, **parameters: Tensor) -> None:
         """Raise ValueError for values of the parameters that the scheme cannot integrate stably."""
 
@@ -53,7 +58,7 @@ class Solver(nn.Module):
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
         self.check_shape(u)
-        return self.step(u, **self.prepare(u, parameters))
+        return self.step(u, **self._precompute_once(self.prepare(u, parameters)))
 
     def check_shape(self, u: Tensor) -> None:
         if not isinstance(u, Tensor):
@@ -73,14 +78,26 @@ class Solver(nn.Module):
         if missing:
             raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; call solver(u, {missing[0]}=...)")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
-        if get_proxy_mode() is None and not self._already_checked(prepared):
+        if get_proxy_mode() is None and not _same(prepared, self._checked):
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; check where it is computed")
             self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
-            self._checked = {name: (weakref.ref(value), value._version) for name, value in prepared.items()}
+            self._checked = _identity(prepared)
         return prepared
+
+    def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        if any(value.requires_grad for value in parameters.values()):
+            return self.precompute(**parameters)  # its graph serves one backward pass
+        # What is computed while a graph is recorded, or in inference mode, must not be used outside of it.
+        mode = get_proxy_mode()
+        context = (None if mode is None else weakref.ref(mode), torch.is_inference_mode_enabled())
+        known, known_context, result = self._precomputed
+        if context != known_context or not _same(parameters, known):
+            result = self.precompute(**parameters)
+            self._precomputed = (_identity(parameters), context, result)
+        return result
 
     def _prepare_one(self, u: Tensor, name: str, value: Tensor | float) -> Tensor:
         expected = (u.shape[0], *self.parameter_shape(name))
@@ -97,13 +114,6 @@ class Solver(nn.Module):
                             f"use {name}.to(u)")
         return value
 
-    def _already_checked(self, prepared: dict[str, Tensor]) -> bool:
-        def same(name, value):
-            reference, version = self._checked.get(name, (lambda: None, -1))
-            return reference() is value and version == value._version
-
-        return all(same(name, value) for name, value in prepared.items())
-
     @property
     def label(self) -> str:
         """How error messages name this solver."""
@@ -116,3 +126,17 @@ class Solver(nn.Module):
     @property
     def _names(self) -> str:
         return ", ".join(self.parameter_names) or "no parameters"
+
+
+def _identity(tensors: dict[str, Tensor]) -> dict[str, tuple]:
+    return {name: (weakref.ref(value), _version(value)) for name, value in tensors.items()}
+
+
+def _same(tensors: dict[str, Tensor], known: dict[str, tuple]) -> bool:
+    """Are these the very tensors that ``_identity`` saw, unchanged since? Inference tensors do not say: no."""
+    return tensors.keys() == known.keys() and all(
+        known[name][0]() is value and known[name][1] == _version(value) is not None for name, value in tensors.items())
+
+
+def _version(value: Tensor) -> int | None:
+    return None if value.is_inference() else value._version

@@ -44,6 +44,9 @@ class TracedSolver(Solver):
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return self.solver.parameter_shape(name)
 
+    def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
+        return self.solver.precompute(**parameters)
+
     def check_parameters(self, **parameters: Tensor) -> None:
         self.solver.check_parameters(**parameters)
 

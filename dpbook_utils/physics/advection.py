@@ -1,0 +1,129 @@
+r"""Schemes for the advection term, shared by all equations that have one.   Chapter: 09_choosing_the_numerics.
+
+A scheme takes one forward Euler step of
+
+    u_t + div(a u) = r
+
+where r is the rest of the right-hand side. An equation says how fast its flux ``a u`` moves (``flux_speed`` a)
+and how fast its values do (``velocity`` c): a = c for advection with a constant velocity, a = u/2 and c = u for
+Burgers. The flux schemes are one divergence of face fluxes, written once, and a choice of how the flux at a face
+follows from the cells beside it. Pass one of ``central``, ``upwind``, ``semi_lagrangian``.
+"""
+
+import torch
+from phi.field import CenteredGrid
+from phi.physics import advect
+from phiml import math
+from torch import Tensor
+
+from .phiflow import PERIODIC
+
+
+class FluxScheme:
+    """Conservative finite differences: what leaves a cell enters its neighbour, so the sum over cells is kept."""
+
+    needs_diffusion = False
+
+    def face_flux(self, speed, u, next_speed, next_u):
+        """Flux through the face between a cell and the next one along an axis."""
+        raise NotImplementedError(f"{type(self).__name__} must implement face_flux(speed, u, next_speed, next_u)")
+
+    def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float):
+        """Values of u after dt. ``flux_speed``, ``velocity`` and ``rest`` are PhiML tensors; speeds have a vector dimension over axes."""
+        for axis in u.shape.spatial.names:
+            speed = math.expand(flux_speed.vector[axis], u.shape.spatial)
+            next_u, = math.shift(u.values, (1,), axis, padding=PERIODIC, stack_dim=None)
+            next_speed, = math.shift(speed, (1,), axis, padding=PERIODIC, stack_dim=None)
+            flux = self.face_flux(speed, u.values, next_speed, next_u)
+            previous_flux, = math.shift(flux, (-1,), axis, padding=PERIODIC, stack_dim=None)
+            rest = rest - (flux - previous_flux) / u.dx.vector[axis]
+        return u.values + dt * rest
+
+    def check(self, label: str, velocity: Tensor, name: str, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
+        """Raise ValueError if a step is unstable for the velocity (batch, axes, points), frozen in time."""
+
+
+class Central(FluxScheme):
+    r"""Mean of the two neighbours' fluxes: second order in space, no numerical diffusion of its own.
+
+    Forward Euler takes diffusion away, ``dt c^2 / 2`` along each axis, so the scheme is unconditionally unstable
+    without diffusion and stable for ``dt sum_d c_d^2 <= 2 nu`` and ``2 nu dt sum_d 1/dx_d^2 <= 1`` (necessary and
+    sufficient for constant c). For a varying c the first condition uses the mean of c^2 over the domain, which is what
+    long waves feel. Cells of Peclet number ``|c| dx / nu > 2`` are stable but show wiggles at steep fronts.
+
+    Source: hindmarsh1984.
+    """
+
+    needs_diffusion = True
+
+    def face_flux(self, speed, u, next_speed, next_u):
+        return (speed * u + next_speed * next_u) / 2
+
+    def check(self, label, velocity, name, diffusivity, dt, spacing):
+        required = dt * velocity.square().sum(1).mean(1) / 2
+        if bool((required > diffusivity * (1 + 1e-6)).any()):
+            worst = int((required - diffusivity).argmax())
+            raise ValueError(
+                f"{label}: central differences with forward Euler need {name} >= dt c^2 / 2 = {float(required[worst]):.3g} m^2/s (c^2: mean square "
+                f"velocity), sample {worst} has {float(diffusivity[worst]):.3g}; without diffusion they are unstable for every dt. "
+                f"Lower dt, raise {name}, or build the solver with advection=upwind")
+        _check_courant(label, velocity, 0 * diffusivity, dt, spacing)
+
+
+class Upwind(FluxScheme):
+    r"""Engquist-Osher flux: what moves right is taken from the left cell, what moves left from the right one.
+
+    First order; adds numerical diffusion ``|c| dx / 2 (1 - |c| dt / dx)``. Conservative, so shocks have the right speed;
+    monotone, hence stable, for ``dt sum_d (|c_d| / dx_d + 2 nu / dx_d^2) <= 1``.
+
+    Source: engquist1981.
+    """
+
+    def face_flux(self, speed, u, next_speed, next_u):
+        return math.maximum(speed, 0) * u + math.minimum(next_speed, 0) * next_u
+
+    def check(self, label, velocity, name, diffusivity, dt, spacing):
+        _check_courant(label, velocity, diffusivity, dt, spacing)
+
+
+class SemiLagrangian:
+    r"""Looks each value up where it came from, ``u(x - c dt) + dt r(x - c dt)``, by linear interpolation (PhiFlow).
+
+    First order at a fixed Courant number: the error is O(dt + dx^2 / dt). Never exceeds the largest value, so it is stable
+    for every c dt / dx. It follows values, not fluxes: the sum over cells is not kept, and shocks of Burgers move at a wrong speed.
+
+    Source: staniforth1991.
+    """
+
+    needs_diffusion = False
+
+    def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float):
+        carrier = CenteredGrid(math.expand(velocity, u.shape.spatial), PERIODIC, bounds=u.bounds)
+        return advect.semi_lagrangian(u.with_values(u.values + dt * rest), carrier, dt).values
+
+    def check(self, label, velocity, name, diffusivity, dt, spacing):
+        """Stable for every velocity."""
+
+
+central, upwind, semi_lagrangian = Central(), Upwind(), SemiLagrangian()
+
+
+def check_diffusion(label: str, name: str, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
+    """Raise ValueError outside ``0 <= nu <= 1 / (2 dt sum_d 1/dx_d^2)``, the limit of explicit diffusion for every scheme."""
+    inverse = sum(1 / dx**2 for dx in spacing)
+    limit = 1 / (2 * dt * inverse)
+    lowest, highest = float(diffusivity.min()), float(diffusivity.max())
+    if lowest < 0 or highest > limit * (1 + 1e-6):
+        advice = "make it positive" if lowest < 0 else f"lower it, or build the solver with dt <= {1 / (2 * highest * inverse):g}"
+        formula = "dx^2 / (2 dt)" if len(spacing) == 1 else "1 / (2 dt (1/dx^2 + 1/dy^2))"
+        raise ValueError(f"{label}: {name} is {lowest:g} ... {highest:g} m^2/s, stable is 0 ... {formula} = {limit:g}; {advice}")
+
+
+def _check_courant(label: str, velocity: Tensor, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
+    dx = torch.tensor(spacing, dtype=velocity.dtype, device=velocity.device)
+    rate = (velocity.abs() / dx[:, None]).sum(1).amax(1) + 2 * diffusivity * (1 / dx**2).sum()  # (batch,)
+    worst = int(rate.argmax())
+    if float(rate[worst]) * dt > 1 + 1e-6:
+        diffusion = " + 2 nu / dx^2" if bool((diffusivity > 0).any()) else ""
+        raise ValueError(f"{label}: dt (|c| / dx{diffusion}) is {float(rate[worst]) * dt:.3g} in sample {worst}, stable is at most 1; "
+                         f"build the solver with dt <= {1 / float(rate[worst]):.3g}, or with advection=semi_lagrangian")
