@@ -1,0 +1,117 @@
+"""Two-dimensional incompressible flow in a periodic box.   Chapters: 01_physics_as_loss, 09_choosing_the_numerics.
+
+The velocity is staggered, component c on the lower faces of axis c, and stays so for the whole step: going to cell
+centres and back would smooth it a little at every step.
+"""
+
+from collections.abc import Callable
+
+import torch
+from phi import field
+from phi.field import StaggeredGrid
+from phi.physics import advect
+from phiml import math
+from phiml.math import dual
+from torch import Tensor
+
+from .advection import check_diffusion
+from .phiflow import box, from_staggered, like_state, per_sample, staggered
+from .projection import spectral_projection
+from .solver import Solver
+
+
+def semi_lagrangian(velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
+    """Each value is looked up where it came from, ``v(x - v dt)``, by linear interpolation.
+
+    Smooths: at a fixed Courant number C < 1 like a viscosity ``|v| dx (1 - C) / 2``, so the error is O(dx).
+    Source: staniforth1991.
+    """
+    return _by_component(advect.semi_lagrangian, velocity, dt)
+
+
+def mac_cormack(velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
+    """Semi-Lagrangian there and back; half the difference to the start is the error of one way and is taken off.
+
+    Second order in space. Each value is limited to those of the cells around the point it came from, so no new extrema
+    appear; at an extremum the scheme falls back to first order.
+    Source: selle2008.
+    """
+    return _by_component(advect.mac_cormack, velocity, dt)
+
+
+def _by_component(scheme: Callable, velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
+    # Given the whole staggered grid, PhiFlow 3.4's mac_cormack limits every component by the values around the cell
+    # *centres*, half a cell off: where the flow runs in negative direction nothing moves. Components are grids of their own.
+    components = [scheme(velocity.vector[axis], velocity, dt).values for axis in velocity.vector.item_names]
+    return velocity.with_values(math.stack(components, dual(vector=velocity.vector.item_names)))
+
+
+class NavierStokes(Solver):
+    r"""One step of the incompressible Navier-Stokes equations, periodic in x and y.
+
+        v_t + (v . grad) v = -grad p + nu laplace v + f,   div v = 0
+
+    Advection, then explicit diffusion and force, then pressure projection (Chorin's splitting). The pressure is kinematic
+    [m^2/s^2]; the mean of the force accelerates the mean velocity.
+
+    Args:
+        resolution: cells (nx, ny).
+        length: of the box, (Lx, Ly).
+        dt: time step.
+        advection: ``mac_cormack`` or ``semi_lagrangian``.
+
+    Shapes: (batch, 2, x, y) -> (batch, 2, x, y), component c on the lower faces of axis c; viscosity (batch,); force like the state.
+    Units: length [m], dt [s], v [m/s], viscosity nu [m^2/s], force f [m/s^2] (per mass).
+    Order: 1 in time. In space 2 with ``mac_cormack``; 1 with ``semi_lagrangian`` (at a fixed Courant number).
+    Stable for dt <= 1 / (2 nu (1/dx^2 + 1/dy^2)); any Courant number, but ``check_state`` refuses paths that cross in a step.
+    Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity out of the stable range, or an initial state of a
+        roll-out whose velocity differs between neighbouring faces by more than a cell per step.
+    Source: chorin1968.
+    """
+
+    required = ("viscosity",)
+    optional = ("force",)
+
+    def __init__(self, resolution: tuple[int, int], length: tuple[float, float], dt: float,
+                 advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
+        super().__init__(dt, (2, *resolution))
+        self.length = tuple(float(side) for side in length)
+        self.spacing = tuple(side / n for side, n in zip(self.length, resolution))
+        self.advection = advection
+
+    @like_state
+    def step(self, v: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> Tensor:
+        domain = box(dict(zip("xy", self.length)))
+        velocity = self.advection(staggered(v, domain), self.dt)
+        rate = per_sample(viscosity) * field.laplace(velocity).values
+        if force is not None:
+            rate = rate + staggered(force, domain).values
+        return from_staggered(spectral_projection(velocity.with_values(velocity.values + self.dt * rate)))
+
+    def check_parameters(self, *, viscosity: Tensor, force: Tensor | None = None) -> None:
+        check_diffusion(self.label, "viscosity", viscosity, self.dt, self.spacing)
+
+    def check_state(self, v: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> None:
+        # Paths v dt of neighbouring faces cross if they differ by more than a cell (Smolarkiewicz and Pudykiewicz 1992).
+        steepest = max(float((v - v.roll(1, axis)).abs().max()) / dx for axis, dx in zip((2, 3), self.spacing))
+        if steepest * self.dt > 1:
+            raise ValueError(f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step from one face to the next, so paths cross "
+                             f"(at most 1); build the solver with dt <= {1 / steepest:.3g}, or smooth the state")
+
+
+def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], length: tuple[float, float], wavenumber: int = 4) -> Tensor:
+    r"""The force of Kolmogorov flow, along x and sinusoidal in y, on the faces where the velocity lives.
+
+        f^x = F sin(2 pi k y / Ly),   f^y = 0
+
+    Args:
+        amplitude: F of each sample [m/s^2], (batch,).
+        wavenumber: k, an integer number of waves in the box.
+
+    Shapes: (batch,) -> (batch, 2, x, y).
+    Source: kochkov2021.
+    """
+    y = (torch.arange(resolution[1], dtype=amplitude.dtype, device=amplitude.device) + 0.5) / resolution[1]  # in units of Ly
+    profile = amplitude[:, None, None] * torch.sin(2 * torch.pi * wavenumber * y)
+    along_x = profile.expand(-1, *resolution)
+    return torch.stack([along_x, torch.zeros_like(along_x)], 1)
