@@ -11,16 +11,15 @@ from .phiflow import like_state, precision_and_device
 from .solver import Solver
 
 
-def etd1(u, fft_nonlinear, dt, decay, phi1, phi2):
-    """First-order exponential time differencing: the nonlinear term is held over the step.   Source: cox2002."""
-    return _real(decay * math.fft(u) + dt * phi1 * fft_nonlinear(u))
+def etd1(u, linear, product, correction):
+    """First-order exponential time differencing: u^2 is held over the step.   Source: cox2002."""
+    return _inverse(linear * math.fft(u) + product * math.fft(u * u))
 
 
-def etdrk2(u, fft_nonlinear, dt, decay, phi1, phi2):
-    """Second-order exponential Runge-Kutta: the nonlinear term varies linearly over the step.   Source: cox2002."""
-    start = fft_nonlinear(u)
-    guess = decay * math.fft(u) + dt * phi1 * start
-    return _real(guess + dt * phi2 * (fft_nonlinear(_real(guess)) - start))
+def etdrk2(u, linear, product, correction):
+    """Second-order exponential Runge-Kutta: u^2 varies linearly over the step.   Source: cox2002."""
+    guess = etd1(u, linear, product, correction)
+    return guess + _inverse(correction * math.fft(guess * guess - u * u))
 
 
 class KuramotoSivashinsky(Solver):
@@ -53,28 +52,25 @@ class KuramotoSivashinsky(Solver):
         self.num_points, self.num_substeps, self.integrator = num_points, num_substeps, integrator
 
     def precompute(self, *, length: Tensor) -> dict[str, Tensor]:
-        """Wave numbers of the derivative and the integrator's coefficients, each (batch, num_points)."""
+        """Operators in Fourier space that act on u and on u^2, each (batch, 1, num_points)."""
         with precision_and_device(length):
+            dt = self.dt / self.num_substeps
             n = math.fftfreq(spatial(x=self.num_points), dx=1 / self.num_points).vector["x"]
             k = 2 * math.PI * n / math.wrap(length, batch("b"))
-            # The highest wave of an even grid has no sign: its derivative is zero.
-            wave_number = math.where(math.abs(n) < self.num_points / 2, k, 0)
-            z = (k**2 - k**4) * (self.dt / self.num_substeps)
+            z = (k**2 - k**4) * dt
             phi1, phi2 = phi_functions(z)
-            values = dict(wave_number=wave_number, decay=math.exp(z), phi1=phi1, phi2=phi2)
-            return {name: value.native("b,x") for name, value in values.items()}
+            # The highest wave of an even grid has no sign: its derivative is zero.
+            half_derivative = math.where(math.abs(n) < self.num_points / 2, -0.5j * k, 0)
+            operators = dict(linear=math.to_complex(math.exp(z)), product=dt * phi1 * half_derivative, correction=dt * phi2 * half_derivative)
+            return {name: math.expand(operator, channel(c=1)).native("b,c,x") for name, operator in operators.items()}
 
     @like_state
-    def step(self, u: Tensor, **coefficients: Tensor) -> Tensor:
-        wave_number, decay, phi1, phi2 = (math.wrap(coefficients[name], batch("b"), spatial("x"))
-                                          for name in ("wave_number", "decay", "phi1", "phi2"))
-
-        def fft_nonlinear(u):
-            return -0.5j * wave_number * math.fft(u**2)
-
-        values = math.wrap(u, batch("b"), channel("c"), spatial("x"))
+    def step(self, u: Tensor, **operators: Tensor) -> Tensor:
+        dims = batch("b"), channel("c"), spatial("x")
+        values = math.wrap(u, *dims)
+        operators = {name: math.wrap(operator, *dims) for name, operator in operators.items()}
         for _ in range(self.num_substeps):
-            values = self.integrator(values, fft_nonlinear, self.dt / self.num_substeps, decay, phi1, phi2)
+            values = self.integrator(values, **operators)
         return values.native("b,c,x")
 
     def check_parameters(self, *, length: Tensor) -> None:
@@ -98,5 +94,5 @@ def phi_functions(z):
     return math.where(near, 1 + small * series, direct), math.where(near, series, (direct - 1) / large)
 
 
-def _real(u_hat):
+def _inverse(u_hat):
     return math.real(math.ifft(u_hat))
