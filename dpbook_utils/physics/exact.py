@@ -1,0 +1,140 @@
+r"""Exact solutions, for tests and figures alike.
+
+A solution is a small object: ``solution(x, t)`` is the state ``(1, channels, *spatial)`` in float64 at the points
+``x``, usually ``cell_centres(...)`` of the solver's grid, and at time ``t``.   Chapter: 09_choosing_the_numerics.
+"""
+
+from dataclasses import dataclass
+from math import ceil, pi, sqrt
+
+import torch
+from torch import Tensor
+
+
+def cell_centres(num_points: int | tuple[int, ...], length: float | tuple[float, ...]) -> Tensor:
+    """(axes, *num_points) float64: the points at which cell-centred states are given, (i + 1/2) dx along each axis."""
+    points = (num_points,) if isinstance(num_points, int) else num_points
+    lengths = length if isinstance(length, tuple) else (length,) * len(points)
+    axes = [(torch.arange(n, dtype=torch.float64) + 0.5) * extent / n for n, extent in zip(points, lengths, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+@dataclass(frozen=True)
+class FourierMode:
+    r"""A wave carried and damped: advection-diffusion, or the heat equation without a velocity, in any dimension.
+
+        u_t + c . grad(u) = nu laplace(u),   u = mean + amplitude e^(-nu |k|^2 t) sin(k . (x - c t) + phase)
+
+    Attributes:
+        wave_numbers: k [1/m], one per axis; 2 pi times a whole number over the length fits a periodic domain.
+        diffusivity: nu [m^2/s].
+        velocity: c [m/s], one per axis; empty for none.
+        amplitude, mean, phase: of the initial wave.
+
+    Source: any text on Fourier series; checked in the tests by its residual.
+    """
+
+    wave_numbers: tuple[float, ...]
+    diffusivity: float
+    velocity: tuple[float, ...] = ()
+    amplitude: float = 1.0
+    mean: float = 0.0
+    phase: float = 0.0
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        velocity = self.velocity or (0.0,) * len(self.wave_numbers)
+        angle = sum(k * (axis - c * t) for k, c, axis in zip(self.wave_numbers, velocity, x, strict=True)) + self.phase
+        decay = torch.tensor(-self.diffusivity * sum(k**2 for k in self.wave_numbers) * t, dtype=torch.float64).exp()
+        return (self.mean + self.amplitude * decay * angle.sin())[None, None]
+
+
+@dataclass(frozen=True)
+class ColeHopf:
+    r"""Viscous Burgers from a sine wave on a mean flow, for every viscosity and time.
+
+        u_t + (u^2 / 2)_x = nu u_xx,   u(x, 0) = mean + amplitude sin(k x)
+
+    The Cole-Hopf transformation turns it into the heat equation. Its solution is a mean of initial values over where they came from,
+
+        u(x, t) = int u(y, 0) w dy / int w dy,   w = exp(-(x - y)^2 / (4 nu t) - int_0^y u(z, 0) dz / (2 nu)),
+
+    with positive weights: no digits cancel, unlike in its Fourier series, which fails for ``amplitude / (nu k)`` above 30.
+
+    Attributes:
+        wave_number: k [1/m].   viscosity: nu [m^2/s], positive.   amplitude, mean: [m/s].
+
+    Source: cole1951.
+    """
+
+    wave_number: float
+    viscosity: float
+    amplitude: float = 1.0
+    mean: float = 0.0
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        points = x[0]
+        if t == 0:
+            return self._initial(points)[None, None]
+        # y = x - s sqrt(4 nu t); the weights peak at s = u t / sqrt(4 nu t) and are narrowest where the wave spreads.
+        width = sqrt(4 * self.viscosity * t)
+        reach = 7 + (abs(self.mean) + abs(self.amplitude)) * t / width
+        spacing = 0.2 / sqrt(1 + abs(self.amplitude * self.wave_number) * t)
+        s = torch.linspace(-reach, reach, 2 * ceil(reach / spacing) + 1, dtype=torch.float64)
+        y = points[:, None] - s * width
+        potential = self.mean * y - self.amplitude / self.wave_number * (self.wave_number * y).cos()
+        weights = torch.softmax(-s**2 - potential / (2 * self.viscosity), 1)
+        return (weights * self._initial(y)).sum(1)[None, None]
+
+    def _initial(self, x: Tensor) -> Tensor:
+        return self.mean + self.amplitude * (self.wave_number * x).sin()
+
+
+@dataclass(frozen=True)
+class Sawtooth:
+    r"""Burgers without viscosity: a ramp that flattens, and a shock that moves at the mean of the values beside it.
+
+        u_t + (u^2 / 2)_x = 0,   u = mean + slope xi / (1 + slope t),   xi = (x - mean t) folded into [-length/2, length/2)
+
+    The shock is where xi jumps, at x = length / 2 + mean t; a scheme that does not conserve mass moves it at another speed.
+
+    Attributes:
+        length: of the periodic domain [m].   slope: of the initial ramp [1/s], positive.   mean: [m/s].
+
+    Source: whitham1974.
+    """
+
+    length: float
+    slope: float
+    mean: float = 0.0
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        half = self.length / 2
+        xi = torch.remainder(x[0] - self.mean * t + half, self.length) - half
+        return (self.mean + self.slope * xi / (1 + self.slope * t))[None, None]
+
+
+def kuramoto_sivashinsky_growth_rate(wave_number: float | Tensor) -> float | Tensor:
+    """``k^2 - k^4``: waves longer than 2 pi grow, k = 1/sqrt(2) fastest, at 1/4 per unit of time.   Source: kassam2005."""
+    return wave_number**2 - wave_number**4
+
+
+@dataclass(frozen=True)
+class GrowingMode:
+    r"""A small wave of the Kuramoto-Sivashinsky equation, exact to O(amplitude^2) while it is small.
+
+        u_t + u_xx + u_xxxx = 0,   u = amplitude e^((k^2 - k^4) t) sin(k x)
+
+    Attributes:
+        length: of the periodic domain.   mode: whole number of waves in it; k = 2 pi mode / length.   amplitude: initial.
+
+    Source: kassam2005.
+    """
+
+    length: float
+    mode: int
+    amplitude: float = 1e-6
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        k = 2 * pi * self.mode / self.length
+        growth = torch.tensor(kuramoto_sivashinsky_growth_rate(k) * t, dtype=torch.float64).exp()
+        return (self.amplitude * growth * (k * x[0]).sin())[None, None]
