@@ -1,0 +1,153 @@
+"""Training state on disk: written whole or not at all, refused when it does not fit.   Chapter: 06_long_horizons.
+
+A checkpoint carries a fingerprint of the training that wrote it. Resuming under another learning rate, noise level,
+solver or data stream would give weights that no single training gives, so it is refused instead.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .gradients import FullGradient
+from .physics.solver import Solver
+
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """The file is damaged or belongs to another training. It is left as it is, and no training was started."""
+
+
+def save(path: Path, state: dict) -> None:
+    """Write ``state`` to a temporary file beside ``path``, flush it to the disk, then rename it over ``path``.
+
+    Whoever reads, and whenever the process is killed: the file is the old one or the new one.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: str | Path) -> dict:
+    """The state that ``save`` wrote, on the CPU; every entry is compared with the file's checksums first.
+
+    Raises: CheckpointError for a file that is truncated, damaged or no checkpoint; FileNotFoundError.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged archive fails in many ways, inside zipfile, pickle or torch
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise refusal(path, f"is truncated, damaged or no checkpoint ({reason})",
+                      "Restore it from a copy, or move it away to train from the start.") from error
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise refusal(path, f"is no checkpoint of this version: format {found}, expected {FORMAT}",
+                      "Move it away to train from the start.")
+    return state
+
+
+def refusal(path: str | Path, problem: str, remedy: str = "Give another file for this training, move this one away to "
+            "start anew, or undo the change to resume.") -> CheckpointError:
+    return CheckpointError(f"{path} {problem}. It was left as it is and no training was started. {remedy}")
+
+
+def compare(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise CheckpointError, naming what differs, unless the two fingerprints are equal."""
+    names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+    if names:
+        shown = "; ".join(f"{name}: {found.get(name, 'none')} in the file, {expected.get(name, 'none')} now"
+                          for name in names[:4])
+        more = f" (and {len(names) - 4} more)" if len(names) > 4 else ""
+        raise refusal(path, f"belongs to another training. {shown}{more}")
+
+
+def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor], settings: dict) -> dict[str, str]:
+    """What must be equal for two trainings to be the same: chain, weights, optimiser, schedule, data, settings."""
+    result = {name: str(value) for name, value in settings.items()}
+    for name, module in objective.named_modules():
+        plain = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_" and key != "training"}
+        result[f"operator {name or 'objective'}"] = f"{type(module).__name__}({_describe(plain)})"
+        if isinstance(module, Solver):
+            for key, value in module.named_buffers(recurse=False):
+                result[f"constant {name}.{key}"] = digest({key: value})
+    for name, value in learned(objective).items():
+        result[f"weight {name}"] = f"{tuple(value.shape)} {value.dtype} on {value.device.type}"
+    for number, group in enumerate(optimizer.param_groups):
+        constants = {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
+        # A schedule moves lr and keeps where it started in initial_lr.
+        constants["lr"] = float(group.get("initial_lr", group["lr"]))
+        size = len(group["params"])
+        result[f"optimizer group {number}"] = f"{type(optimizer).__name__}({_describe(constants)}), {size} tensors"
+    if schedule is not None:
+        result["schedule"] = f"{type(schedule).__name__}({_describe(schedule.state_dict())})"
+    for name, value in first_batch.items():
+        is_tensor = isinstance(value, Tensor)
+        result[f"first batch, {name}"] = f"{tuple(value.shape)} {digest({name: value})}" if is_tensor else repr(value)
+    return result
+
+
+def learned(objective: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers by name, without the solvers' constants, which the code and not the file determines."""
+    constants = {f"{name}.{key}" for name, module in objective.named_modules() if isinstance(module, Solver)
+                 for key in module.state_dict()}
+    return {name: value for name, value in objective.state_dict().items() if name not in constants}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A short hash of names and values."""
+    total = hashlib.sha256()
+    for name, value in tensors.items():
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()[:16]
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's random generators: the CPU's and that of the GPU in use."""
+    return {"cpu": torch.get_rng_state(), **{"cuda": torch.cuda.get_rng_state(d) for d in gpus(device)}}
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    for d in gpus(device):
+        torch.cuda.set_rng_state(state["cuda"], d)
+
+
+def gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+# What a schedule counts with, as opposed to what it was built with.
+_MOVING = ("last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step", "T_cur", "T_i")
+
+
+def _describe(value) -> str:
+    """Text that is equal for equal settings, in every process."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_describe(v)}" for key, v in value.items() if key not in _MOVING)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_describe, value)) + "]"
+    if isinstance(value, Tensor):
+        return digest({"": value})
+    if value is None or isinstance(value, (bool, int, float, str, FullGradient)):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__name__)

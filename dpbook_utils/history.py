@@ -1,0 +1,180 @@
+"""What a training has done so far, and where it left the finite numbers.   Chapter: 06_long_horizons."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import checkpoints
+from .objectives import Objective
+
+
+@dataclass
+class History:
+    """What happened at each update; tensors on the CPU, so that ``plt.semilogy(history.losses)`` just works.
+
+    Attributes:
+        losses: (updates, members) loss before the update; NaN once a member has diverged.
+        gradient_norms: (updates, members) L2 norm of the gradient over all weights, before clipping.
+        learning_rates: (updates,) of the optimizer's first group.
+        num_steps: (updates,) unroll length m.
+        seconds: (updates,) wall-clock time, the batch included [s].
+        diverged_at: (members,) number of the update, counted from 0, at which a member diverged; -1 if it did not.
+    """
+
+    losses: Tensor
+    gradient_norms: Tensor
+    learning_rates: Tensor
+    num_steps: Tensor
+    seconds: Tensor
+    diverged_at: Tensor
+
+    @classmethod
+    def empty(cls, num_updates: int, num_members: int) -> "History":
+        def nan(*shape):
+            return torch.full(shape, math.nan, dtype=torch.float64)
+
+        return cls(nan(num_updates, num_members), nan(num_updates, num_members), nan(num_updates),
+                   torch.zeros(num_updates, dtype=torch.long), nan(num_updates), torch.full((num_members,), -1))
+
+    def __len__(self) -> int:
+        return len(self.num_steps)
+
+    def first(self, num_updates: int) -> "History":
+        """The history of the first ``num_updates`` updates."""
+        cut = {field.name: getattr(self, field.name)[:num_updates].clone() for field in fields(self)}
+        return replace(self, **{**cut, "diverged_at": self.diverged_at.clone()})
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is not finite (for an ensemble: that of every member). No update was made from it.
+
+    Attributes:
+        update: number of the update that failed, counted from 0; the weights are those before it.
+        num_steps: unroll length m at that update.
+        first_step: first step of the roll-out, counted from 1, whose state is not finite; None if all are.
+        history: History up to that update.
+    """
+
+    def __init__(self, message: str, update: int, num_steps: int, first_step: int | None, history: History):
+        super().__init__(message)
+        self.update, self.num_steps, self.first_step, self.history = update, num_steps, first_step, history
+
+
+class State:
+    """Everything an update changes, as it is after ``update`` updates, and how it goes to the disk and back."""
+
+    def __init__(self, objective: Objective, optimizer, schedule, num_updates: int, device: torch.device):
+        self.objective, self.optimizer, self.schedule, self.device = objective, optimizer, schedule, device
+        self.update = 0
+        self.history = History.empty(num_updates, objective.num_members)
+        self.random_state = checkpoints.random_state(device)
+        self.fingerprint: dict[str, str] = {}
+        self.start = ""  # digest of the initial weights
+        self.saved_at = 0
+        self.whole = True  # False while weights, optimizer and history are between two updates
+
+    def guard(self, losses: Tensor, norms: Tensor, batch: Mapping[str, Tensor]) -> None:
+        """Record losses and norms; note the members that diverged, raise Diverged when none is left."""
+        losses, norms = torch.stack([losses, norms.to(losses)]).double().cpu()  # the update's one wait for the device
+        alive = self.history.diverged_at < 0
+        failed = alive & ~(torch.isfinite(losses) & torch.isfinite(norms))
+        if failed.equal(alive):
+            member = int(failed.nonzero()[0])
+            raise self._diverged(batch, member, "gradient" if losses[member].isfinite() else "loss")
+        self.history.losses[self.update] = losses.where(alive, math.nan)
+        self.history.gradient_norms[self.update] = norms.where(alive, math.nan)
+        self.history.diverged_at[failed] = self.update
+
+    def advance(self, weights: list[Tensor], started: float) -> None:
+        """Apply the gradients, but not to members that have diverged, and move on to the next update."""
+        frozen = (self.history.diverged_at >= 0).nonzero()[:, 0].to(self.device)
+        kept = [w.detach()[frozen] for w in weights] if len(frozen) else []
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.whole = False
+        self.optimizer.step()
+        with torch.no_grad():
+            for w, values in zip(weights, kept):
+                w[frozen] = values
+        if self.schedule is not None:
+            self.schedule.step()
+        self.history.learning_rates[self.update] = rate
+        self.history.num_steps[self.update] = self.objective.rollout.num_steps
+        self.history.seconds[self.update] = time.perf_counter() - started
+        self.random_state = checkpoints.random_state(self.device)
+        self.update += 1
+        self.whole = True
+
+    @property
+    def summary(self) -> str:
+        """For the progress bar: mean loss of the members that are alive."""
+        alive = self.history.diverged_at < 0
+        text = f"loss {float(self.history.losses[self.update - 1][alive].mean()):.3e}"
+        return text if alive.all() else f"{text}, {int((~alive).sum())} of {len(alive)} members diverged"
+
+    def identify(self, first_batch: Mapping[str, Tensor], **settings) -> None:
+        """Take the fingerprint of this training, before anything is changed."""
+        self.fingerprint = checkpoints.fingerprint(self.objective, self.optimizer, self.schedule, first_batch, settings)
+        self.start = checkpoints.digest(checkpoints.learned(self.objective))
+
+    def save(self, path: Path) -> None:
+        """Write what the last whole update left, unless it is on the disk already."""
+        if not self.whole or self.update == self.saved_at:
+            return
+        checkpoints.save(path, {
+            "fingerprint": self.fingerprint, "start": self.start, "update": self.update,
+            "weights": checkpoints.learned(self.objective), "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "random_state": self.random_state, "history": vars(self.history.first(self.update))})
+        self.saved_at = self.update
+
+    def resume(self, path: Path, steps_at: Callable[[int], int]) -> None:
+        """Take over what ``path`` holds, after checking that it belongs to this training."""
+        stored = checkpoints.load(path)
+        checkpoints.compare(path, stored["fingerprint"], self.fingerprint)
+        if self.start not in (stored["start"], checkpoints.digest(stored["weights"])):
+            raise checkpoints.refusal(path, "belongs to a training that started from other weights than the network's",
+                                      "Seed before the network is built (torch.manual_seed) to resume, or give another file.")
+        history, done = History(**stored["history"]), stored["update"]
+        if done > len(self.history):
+            raise checkpoints.refusal(path, f"holds {done} updates, more than num_updates = {len(self.history)}",
+                                      "Raise num_updates, or give another file.")
+        for k, found in enumerate(history.num_steps.tolist()):
+            if found != steps_at(k):
+                raise checkpoints.refusal(path, f"belongs to another training. Unroll length at update {k}: {found} in the "
+                                                f"file, {steps_at(k)} now")
+        self.objective.load_state_dict(stored["weights"], strict=False)  # names and shapes are in the fingerprint
+        self.optimizer.load_state_dict(stored["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(stored["schedule"])
+        for field in fields(History):
+            values = getattr(history, field.name)
+            getattr(self.history, field.name)[:len(values)] = values
+        self.random_state, self.start = stored["random_state"], stored["start"]
+        self.update = self.saved_at = done
+
+    def _diverged(self, batch: Mapping[str, Tensor], member: int, what: str) -> Diverged:
+        """Run the roll-out again, without a graph and with the same noise, to say where it went wrong."""
+        rollout, num_members = self.objective.rollout, self.objective.num_members
+        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        with torch.random.fork_rng(checkpoints.gpus(self.device)), torch.no_grad():
+            checkpoints.set_random_state(self.random_state, self.device)
+            trajectory = rollout(batch["u0"], **parameters).unflatten(0, (num_members, -1))[member]
+        broken = ~torch.isfinite(trajectory).flatten(2).all(2).all(0)  # (num_steps,)
+        first_step = int(broken.nonzero()[0]) + 1 if broken.any() else None
+        if first_step is not None:
+            where = f"the state is not finite from step {first_step} of the roll-out on"
+        elif "reference" in batch and not torch.isfinite(batch["reference"]).all():
+            where = "the roll-out is finite, but the batch's reference holds NaN or infinity: check the data"
+        else:
+            where = f"the roll-out stays finite (largest value {float(trajectory.abs().max()):.3g}), but not its {what}"
+        who = "" if num_members == 1 else f" with the last of {num_members} members (number {member})"
+        return Diverged(
+            f"training diverged at update {self.update}, unroll length {rollout.num_steps}{who}: {where}. The weights are "
+            "those before this update. Remedies: fewer steps first (curriculum={0: 1, 500: 3, ...}), clip_norm=1.0, "
+            "a smaller learning rate, a smaller last layer of the network.",
+            self.update, rollout.num_steps, first_step, self.history.first(self.update))
