@@ -7,12 +7,51 @@ error is the mean absolute difference to the exact solution over all 33 states.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
+
+from ..physics.advection import semi_lagrangian
+from ..physics.burgers import Burgers
+from ..physics.exact import ColeHopf, cell_centres
+from ..physics.trace import trace
+from ..rollout import Rollout, repeat
+
+
+class Reconstruction:
+    """The problem: what is observed, what is true, and how an answer is judged.
+
+    Attributes:
+        truth: (33, 1, 128) the exact solution at all times.   observed: (1, 1, 128), its state at step 16.   x: (128,) points [m].
+        solver: semi-Lagrangian Burgers, whose error is the floor of every method that uses it.
+    """
+
+    num_points, length, dt, viscosity = 128, 2.0, 1 / 32, 0.01 / math.pi
+    num_steps, observed_step = 32, 16
+
+    def __init__(self, dtype: torch.dtype = torch.float32):
+        exact = ColeHopf(wave_number=math.pi, viscosity=self.viscosity)
+        centres = cell_centres(self.num_points, self.length)
+        self.x = centres[0].to(dtype)
+        self.truth = torch.cat([exact(centres, k * self.dt) for k in range(self.num_steps + 1)]).to(dtype)
+        self.observed = self.truth[self.observed_step:self.observed_step + 1]
+        self.solver = trace(Burgers(self.num_points, self.length, self.dt, semi_lagrangian), self.observed, viscosity=self.viscosity)
+
+    def misfit(self, u0: Tensor) -> Tensor:
+        """Mean squared difference to the observation that each initial state leads to: (batch, 1, 128) -> (batch,)."""
+        return (repeat(self.solver, self.observed_step)(u0, viscosity=self.viscosity) - self.observed).square().mean((1, 2))
+
+    def sequence(self, u0: Tensor) -> Tensor:
+        """(33, 1, 128): all states that follow from an initial state."""
+        with torch.no_grad():
+            return torch.cat([u0, Rollout(self.solver, self.num_steps)(u0, viscosity=self.viscosity)[0]])
+
+    def error(self, u0: Tensor) -> float:
+        """Mean absolute difference to the truth over all 33 states [m/s]."""
+        return float((self.sequence(u0) - self.truth).abs().mean())
 
 
 class Progress(NamedTuple):
@@ -104,21 +143,31 @@ class PhysicsInformedNetwork(nn.Module):
         u_xx = torch.autograd.grad(u_x.sum(), x, create_graph=True)[0]
         return u_t + u * u_x - viscosity * u_xx
 
-    def closure(self, optimizer: torch.optim.Optimizer, x: Tensor, t: float, u: Tensor, viscosity: float,
-                num_collocation: int = 500, seed: int = 0) -> Callable[[], Tensor]:
-        """The loss on the observation u(x, t), shape (n,), and on fresh collocation points in every update."""
-        points = self._points(num_collocation, seed)
+    def closure(self, optimizer: torch.optim.Optimizer, problem: Reconstruction, num_collocation: int = 500,
+                seed: int = 0) -> Callable[[], Tensor]:
+        """The loss on the observation, and on fresh collocation points in every update."""
+        x, observed, t_observed = problem.x, problem.observed[0, 0], problem.observed_step * problem.dt
+        generator = torch.Generator().manual_seed(seed)
+
+        def random_points(extent: float) -> Tensor:
+            return extent * torch.rand(num_collocation, generator=generator)
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            observed = (self(x, torch.full_like(x, t)) - u).square().mean()
-            loss = observed + self.residual(*next(points), viscosity).square().mean()
+            misfit = (self(x, torch.full_like(x, t_observed)) - observed).square().mean()
+            residual = self.residual(random_points(self.length), random_points(self.duration), problem.viscosity)
+            loss = misfit + residual.square().mean()
             loss.backward()
             return loss.detach()
 
         return closure
 
-    def _points(self, number: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(seed)
-        while True:
-            yield torch.rand(number, generator=generator) * self.length, torch.rand(number, generator=generator) * self.duration
+    def sequence(self, problem: Reconstruction) -> Tensor:
+        """The network on all points of the problem's grid: (33, 1, 128)."""
+        t, x = torch.meshgrid(torch.arange(problem.num_steps + 1) * problem.dt, problem.x, indexing="ij")
+        with torch.no_grad():
+            return self(x, t).unsqueeze(1)
+
+    def error(self, problem: Reconstruction) -> float:
+        """Mean absolute difference to the truth over all 33 states [m/s]."""
+        return float((self.sequence(problem) - problem.truth).abs().mean())
