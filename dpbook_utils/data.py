@@ -72,6 +72,7 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
     return torch.stack([along_y / dy, -along_x / dx], 1).to(dtype)
 
 
+@torch.no_grad()
 def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **parameters: Tensor | float) -> Tensor:
     """The trajectory of a solver, or of any step, from ``u0``, without a gradient.
 
@@ -84,14 +85,13 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
     """
     if num_steps < 1 or warmup < 0:
         raise ValueError(f"simulate: num_steps is {num_steps}, warmup {warmup}; keep at least 1 step, drop 0 or more")
+    Rollout(step, 1)(u0, **parameters)  # refuses what no roll-out could start from
     states, finite, u = [], [], u0
-    with torch.no_grad():
-        Rollout(step, 1)(u0, **parameters)  # refuses what no roll-out could start from
-        for k in range(warmup + num_steps + 1):
-            u = u if k == 0 else step(u, **select(step, parameters))
-            finite.append(torch.isfinite(u).flatten(1).all(1))
-            if k >= warmup:
-                states.append(u)
+    for k in range(warmup + num_steps + 1):
+        u = u if k == 0 else step(u, **select(step, parameters))
+        finite.append(torch.isfinite(u).flatten(1).all(1))
+        if k >= warmup:
+            states.append(u)
     finite = torch.stack(finite)  # (steps, batch)
     if not finite.all():
         first = int((~finite.all(1)).nonzero()[0])

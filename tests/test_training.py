@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils import checkpoints, history
+from dpbook_utils import checkpoints
 from dpbook_utils.coupling import Additive, Replace
 from dpbook_utils.data import Windows
 from dpbook_utils.losses import TrajectoryLoss, every_step
+from dpbook_utils.networks import ConvResNet, Ensemble
 from dpbook_utils.noise import GaussianNoise
 from dpbook_utils.objectives import Objective
 from dpbook_utils.rollout import Rollout, Sequential
@@ -24,21 +25,12 @@ TRAJECTORIES = torch.randn(3, 12, 1, 8, generator=torch.Generator().manual_seed(
 WINDOWS = Windows(TRAJECTORIES, 3, 4, seed=0)
 
 
-class Grouped(nn.Module):
-    """S convolutions with stacked weights, for S groups of states."""
+def resnet(seed=0):
+    return ConvResNet(1, 1, 1, width=4, num_blocks=1, output_scale=0.3, seed=seed)
 
-    def __init__(self, num_members, scales=None):
-        super().__init__()
-        self.num_members = num_members
-        scales = torch.ones(num_members) if scales is None else torch.tensor(scales)
-        members = [conv(seed) for seed in range(num_members)]
-        self.weight = nn.Parameter(torch.stack([s * m.weight.detach() for s, m in zip(scales, members)]))  # (S, 1, 1, 3)
-        self.bias = nn.Parameter(torch.stack([m.bias.detach() for m in members]))
 
-    def forward(self, u):
-        groups = u.unflatten(0, (self.num_members, -1)).squeeze(2).transpose(0, 1)  # (B, S, x)
-        out = nn.functional.conv1d(groups, self.weight[:, 0], self.bias[:, 0], padding=1, groups=self.num_members)
-        return out.transpose(0, 1).flatten(0, 1).unsqueeze(1)
+def ensemble(num_members):
+    return Ensemble([resnet(seed) for seed in range(num_members)])
 
 
 def conv(seed=0):
@@ -199,22 +191,25 @@ def test_an_ensemble_equals_separate_trainings():
     def batches(**seeds):
         return Windows(TRAJECTORIES.double(), 3, 4, **seeds)
 
-    ensemble, found = train(objective=objective_of(Grouped(3).double()), batches=batches(seeds=[5, 6, 7]), clip_norm=0.2)
+    together, found = train(objective=objective_of(ensemble(3).double()), batches=batches(seeds=[5, 6, 7]), clip_norm=0.2)
     for s in range(3):
-        alone, expected = train(objective=objective_of(conv(s).double()), batches=batches(seed=5 + s), clip_norm=0.2)
-        for stacked, single in zip(ensemble.parameters(), alone.parameters()):
-            assert torch.allclose(stacked[s].flatten(), single.flatten(), rtol=1e-12)
-        assert torch.allclose(found.losses[:, s], expected.losses[:, 0], rtol=1e-12)
+        objective = objective_of(resnet(s).double())
+        alone, expected = train(objective=objective, batches=batches(seed=5 + s), clip_norm=0.2)
+        for stacked, single in zip(together.parameters(), alone.parameters(), strict=True):
+            assert torch.allclose(stacked[s], single[0], rtol=1e-10, atol=1e-14)
+        assert torch.allclose(found.losses[:, s], expected.losses[:, 0], rtol=1e-10)
+        assert torch.allclose(found.gradient_norms[:, s], expected.gradient_norms[:, 0], rtol=1e-10)
+    assert (found.gradient_norms > 0.2).any() and not torch.allclose(found.losses[:, 0], found.losses[:, 1])
 
 
 def test_a_member_that_diverges_leaves_the_others_alone():
-    def build(num_members, scales):
-        return objective_of(Grouped(num_members, scales))
-
-    broken = build(3, [1.0, 1e30, 1.0])
+    windows = Windows(TRAJECTORIES, 3, 4, seeds=[0, 0, 0])
+    broken, healthy = objective_of(ensemble(3)), objective_of(ensemble(3))
+    with torch.no_grad():
+        broken.rollout.step[1].network.stacked.layers[-1].weight[1] *= 1e30
     before = [w[1].clone() for w in broken.parameters()]
-    _, found = train(objective=broken, batches=Windows(TRAJECTORIES, 3, 4, seeds=[0, 0, 0]))
-    healthy, expected = train(objective=build(3, [1.0, 1.0, 1.0]), batches=Windows(TRAJECTORIES, 3, 4, seeds=[0, 0, 0]))
+    _, found = train(objective=broken, batches=windows)
+    _, expected = train(objective=healthy, batches=windows)
     assert found.diverged_at.tolist() == [-1, 0, -1]
     assert found.losses[1:, 1].isnan().all()
     for s in (0, 2):
@@ -227,10 +222,10 @@ def test_a_member_that_diverges_late_keeps_its_last_finite_weights(tmp_path):
     """Momentum and weight decay must not move it either, also after a resume."""
     poisoned = [dict(WINDOWS[k], u0=WINDOWS[k]["u0"].clone()) for k in range(12)]
     poisoned[6]["u0"][2:] = 1e38  # the states of member 1
-    before, _ = train(objective=objective_of(Grouped(2)), batches=poisoned, num_updates=6)
-    after, found = train(objective=objective_of(Grouped(2)), batches=poisoned, num_updates=12)
-    train(tmp_path / "t.pt", objective=objective_of(Grouped(2)), batches=poisoned, num_updates=8)
-    resumed, again = train(tmp_path / "t.pt", objective=objective_of(Grouped(2)), batches=poisoned, num_updates=12)
+    before, _ = train(objective=objective_of(ensemble(2)), batches=poisoned, num_updates=6)
+    after, found = train(objective=objective_of(ensemble(2)), batches=poisoned, num_updates=12)
+    train(tmp_path / "t.pt", objective=objective_of(ensemble(2)), batches=poisoned, num_updates=8)
+    resumed, again = train(tmp_path / "t.pt", objective=objective_of(ensemble(2)), batches=poisoned, num_updates=12)
     assert found.diverged_at.tolist() == [-1, 6] and found.losses[6:, 1].isnan().sum() >= 5
     for a, b in zip(after.parameters(), before.parameters()):
         assert torch.equal(a[1], b[1]) and not torch.equal(a[0], b[0])
@@ -238,7 +233,7 @@ def test_a_member_that_diverges_late_keeps_its_last_finite_weights(tmp_path):
 
 
 def test_refuses_batches_and_weights_that_members_cannot_share():
-    objective = objective_of(Grouped(3))
+    objective = objective_of(ensemble(3))
     with pytest.raises(ValueError, match="4 states, which 3 members cannot share"):
         train(objective=objective)
     objective.scale = nn.Parameter(torch.ones(1))
