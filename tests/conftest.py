@@ -1,0 +1,48 @@
+"""Where the built book and the browser are."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def book_config() -> dict:
+    return yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The built book: ``make pages`` says which one, otherwise the one that ``make book`` built."""
+    folder = ROOT / os.environ.get("DPBOOK_HTML", "_build/html")
+    if not (folder / "index.html").exists():
+        pytest.fail(f"{folder} has no index.html: build the book first, with `make book`, or run `make pages`")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the system's, else one that Playwright has downloaded."""
+    from playwright.sync_api import Error, sync_playwright
+
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            # A root user (containers, CI) has no sandbox; the pages are our own.
+            chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        except Error as error:
+            pytest.fail(f"no browser could be started ({error.message.splitlines()[0]}). Install Chromium (Debian: "
+                        "apt-get install chromium) or Google Chrome, or let Playwright fetch one: "
+                        ".venv/bin/playwright install chromium")
+        yield chromium
+        chromium.close()

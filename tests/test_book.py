@@ -1,0 +1,90 @@
+"""The built pages, read as files: complete, described, and independent of the network."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+CHAPTERS = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "object": "data"}
+
+
+class Tags(HTMLParser):
+    """Every start tag of a page, as ``(tag, attributes)``."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def loads(tag: str, attributes: dict) -> str | None:
+    """What the browser fetches by itself for this tag."""
+    if tag == "link" and attributes.get("rel") in ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload", "preconnect"):
+        return attributes.get("href")
+    return attributes.get(LOADING.get(tag, ""))
+
+
+@pytest.fixture(scope="module", params=CHAPTERS)
+def chapter(request, html) -> Path:
+    return html / f"{request.param}.html"
+
+
+def test_the_table_of_contents_lists_every_page(root):
+    pages = {path.relative_to(root).with_suffix("").as_posix() for path in [*root.glob("book/*.md"), *root.glob("notebooks/*.ipynb")]}
+    assert pages == set(CHAPTERS)
+
+
+def test_index_leads_to_the_introduction(html):
+    assert f"{TOC['root']}.html" in (html / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_chapter_is_built_with_its_outputs(chapter, root):
+    tags = Tags(chapter).found
+    assert any(tag == "h1" for tag, _ in tags)
+    if chapter.parent.name == "notebooks":
+        assert any("cell_output" in (attributes.get("class") or "") for _, attributes in tags)
+
+
+def test_every_image_says_what_it_shows(chapter):
+    for tag, attributes in Tags(chapter).found:
+        if tag == "img":
+            alt = attributes.get("alt") or ""
+            assert len(alt.split()) >= 3 and not alt.endswith((".png", ".svg")), f"{attributes.get('src')} has the alt text {alt!r}"
+
+
+def test_nothing_is_loaded_from_another_host(html):
+    for page in html.rglob("*.html"):
+        for tag, attributes in Tags(page).found:
+            url = loads(tag, attributes) or ""
+            assert not urlsplit(url).netloc, f"{page.relative_to(html)} loads {url}"
+    for style in html.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), f"{style.name} loads from another host"
+
+
+def test_every_link_between_pages_leads_somewhere(chapter):
+    for tag, attributes in Tags(chapter).found:
+        target = urlsplit(attributes.get("href") or "") if tag == "a" else None
+        if target and target.path and not target.scheme and not target.netloc:
+            assert (chapter.parent / unquote(target.path)).exists(), f"{chapter.name} links to {target.path}"
+
+
+def test_notebook_pages_have_a_colab_button(chapter, book_config):
+    links = [attributes.get("href") or "" for tag, attributes in Tags(chapter).found if tag == "a"]
+    address = urlsplit(book_config["repository"]["url"]).path
+    expected = f"https://colab.research.google.com/github{address}/blob/{book_config['repository']['branch']}/notebooks/{chapter.stem}.ipynb"
+    assert (expected in links) == (chapter.parent.name == "notebooks")
+
+
+def test_every_source_is_in_the_list_of_references(html, root):
+    keys = re.findall(r"^@\w+\{(\w+),", (root / "book/references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (html / "book/references.html").read_text(encoding="utf-8")
+    assert len(keys) == len(set(keys)) == page.count('class="citation"')

@@ -1,0 +1,82 @@
+"""The form of the chapters. That they run is tested by executing them (``make notebooks``)."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+")  # P and N are the solver and the network
+
+SETUP = """\
+# On Colab this installs the course's package; elsewhere it does nothing.
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and not importlib.util.find_spec("dpbook_utils"):
+    %pip install --quiet git+{address}"""
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def code(path: Path) -> list[ast.Module]:
+    """Every code cell but the set-up, parsed."""
+    return [ast.parse(source) for source in cells(path, "code")[1:]]
+
+
+def assigned(tree: ast.Module) -> set[str]:
+    """Names that the statements of a cell (not those inside functions) assign."""
+    targets = [target for statement in tree.body if isinstance(statement, ast.Assign) for target in statement.targets]
+    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+
+def test_is_committed_without_outputs(path):
+    result = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", path], capture_output=True, text=True)
+    assert result.returncode == 0, f"run: nbstripout {path.relative_to(ROOT)}"
+
+
+def test_runs_with_the_environments_own_kernel(path):
+    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+
+def test_starts_with_the_same_setup_cell(path, book_config):
+    assert cells(path, "code")[0] == SETUP.format(address=book_config["repository"]["url"])
+
+
+def test_has_one_title(path):
+    titles = [line for text in cells(path, "markdown") for line in text.splitlines() if line.startswith("# ")]
+    assert len(titles) == 1 and cells(path, "markdown")[0].startswith("# ")
+
+
+def test_states_its_constants_in_one_cell(path):
+    constants = [names for tree in code(path) if (names := {name for name in assigned(tree) if CONSTANT.fullmatch(name)})]
+    assert len(constants) == 1, f"cells that assign constants: {constants}"
+    assert any("SEED" in name for name in constants[0])
+
+
+def test_cells_are_short(path):
+    for source in cells(path, "code")[1:]:
+        lines = source.splitlines()
+        assert sum(bool(line.strip()) for line in lines) <= 12, f"more than 12 lines:\n{source}"
+        assert max(map(len, lines)) <= 78, f"more than 78 columns:\n{source}"
+
+
+def test_imports_by_name_and_hides_no_warnings(path):
+    for tree in code(path):
+        for node in ast.walk(tree):
+            assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), "star import"
+            assert not (isinstance(node, ast.Attribute) and node.attr in ("filterwarnings", "simplefilter")), "warning filter"
+
+
+def test_asserts_what_it_says(path):
+    asserts = [node for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert asserts, "facts that the prose states are asserts in cells"

@@ -1,0 +1,192 @@
+"""The repository as a whole: imports, sources, pinned requirements, addresses."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dpbook_utils
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "dpbook_utils"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+# Each line may import from itself and from the lines above it.
+LAYERS = [
+    {"settings"},
+    {"physics"},
+    {"networks"},
+    {"coupling", "noise", "gradients"},
+    {"rollout"},
+    {"losses"},
+    {"objectives"},
+    {"data", "checkpoints", "history", "update", "training"},
+    {"evaluation", "diagnostics"},
+    {"experiments"},
+    {"figures"},
+    {"exercises"},
+    {"explorer", "web"},
+]
+CHAPTERS = {
+    "00_solver_as_operator", "01_physics_as_loss", "02_solver_as_data", "03_unrolling", "04_coupling", "05_loss_placement",
+    "06_long_horizons", "07_noise", "08_wake_flow", "09_choosing_the_numerics", "10_generalisation", "11_forward_and_inverse",
+    "12_control", "13_foreign_solvers", "14_better_updates",
+}
+HOSTS = {"github.com", "colab.research.google.com", "arxiv.org", "doi.org", "pytorch.org", "www.w3.org"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of the modules that a file of the package imports, wherever in the file it does."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *filter(None, [node.module])])
+            submodules = {f"{base}.{alias.name}" for alias in node.names} & set(map(module_name, MODULES))
+            found |= submodules or {base}
+    return found
+
+
+def layer(name: str) -> int:
+    """Place of ``dpbook_utils.<part>...`` in the order of the layers."""
+    part = name.split(".")[1]
+    places = [place for place, parts in enumerate(LAYERS) if part in parts]
+    assert places, f"dpbook_utils.{part} has no place in the order of imports: add it to LAYERS"
+    return places[0]
+
+
+def text_files() -> list[Path]:
+    """What is written by hand in this repository and read as text."""
+    folders = ["dpbook_utils", "notebooks", "book", "benchmarks", "tests", ".github", ".ci", "results"]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + list(ROOT.iterdir())
+    known = {".py", ".md", ".yml", ".yaml", ".toml", ".txt", ".cff", ".bib", ".ipynb", ".svg", ".css", ".js", ".json", ""}
+    return [path for path in files if path.is_file() and path.suffix in known and path.name != ".git"
+            and not {"__pycache__", "mathjax", ".ipynb_checkpoints"} & set(path.parts)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_point_one_way(path):
+    own = {name for name in imports(path) if name.startswith("dpbook_utils.")}
+    if path != PACKAGE / "__init__.py":
+        upward = {name for name in own if layer(name) > layer(module_name(path))}
+        assert not upward, f"{module_name(path)} imports {', '.join(upward)}, which stands above it"
+
+
+def test_imports_have_no_cycle():
+    TopologicalSorter({module_name(path): imports(path) - {module_name(path)} for path in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("libraries, parts", [({"phi", "phiml"}, {"physics"}), ({"matplotlib"}, {"figures", "explorer"})],
+                         ids=["phi in physics", "matplotlib in figures"])
+def test_libraries_stay_where_they_belong(libraries, parts):
+    for path in MODULES:
+        used = {name.split(".")[0] for name in imports(path)} & libraries
+        assert not used or module_name(path).split(".")[1] in parts, f"{module_name(path)} imports {', '.join(used)}"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, dpbook_utils; print([name for name in ('torch', 'phi', 'numpy', 'matplotlib') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def docstrings():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                yield module_name(path), ast.get_docstring(node) or ""
+
+
+def test_sources_named_in_docstrings_are_in_the_references():
+    known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {(name, key) for name, text in docstrings() for keys in re.findall(r"Sources?:\s*([\w, ]+)", text)
+             for key in re.findall(r"\w+", keys) if key != "and"}
+    assert len(named) >= 5
+    assert {key for _, key in named} <= known, sorted(pair for pair in named if pair[1] not in known)
+
+
+def test_chapters_named_in_docstrings_exist():
+    named = [(name, chapter) for name, text in docstrings() for chapter in re.findall(r"Chapters?:[^.]*", text)]
+    assert len(named) >= 10
+    for name, chapter in named:
+        unknown = set(re.findall(r"\b\d\d_\w+", chapter)) - CHAPTERS
+        assert not unknown, f"{name} names the chapter {', '.join(unknown)}"
+
+
+def test_requirements_are_pinned_and_installed():
+    # Markers ("; sys_platform ...") follow the version; another platform's requirement is not installed here.
+    for file in ("requirements.txt", "requirements-bench.txt"):
+        lines = [line for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+        assert len({line.split("==")[0].lower() for line in lines}) == len(lines)
+        for line in lines:
+            name, pin = re.fullmatch(r"([\w.-]+)==([\w.]+)(?:; .+)?", line).groups()  # no hosts, no local build tags
+            if file == "requirements.txt" and ";" not in line:
+                assert version(name).split("+")[0] == pin, f"{name} {version(name)} is installed, {pin} is pinned"
+
+
+def test_the_package_asks_for_little_and_agrees_with_the_pins():
+    pins = dict(line.split(";")[0].split("==") for file in ("requirements.txt", "requirements-bench.txt")
+                for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if "==" in line)
+    required = PROJECT["project"]["dependencies"]
+    assert not {"torch", "numpy"} & {re.split(r"[<=>]", entry)[0] for entry in required}, "the user's own builds must stay"
+    for entry in required + [entry for extra in PROJECT["project"]["optional-dependencies"].values() for entry in extra]:
+        name, pin = re.fullmatch(r"([\w-]+)(?:==([\w.]+)|<\d+)?", entry).groups()
+        assert name in pins, f"{name} is required by pyproject.toml and not pinned"
+        assert pin in (None, pins[name])
+
+
+def test_tools_of_the_commit_hooks_are_the_pinned_ones():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {pin for hook in hooks for pin in hook["additional_dependencies"]} <= set(pins)
+
+
+def test_version_and_address_agree_everywhere(book_config):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == dpbook_utils.__version__
+    address = book_config["repository"]["url"]
+    assert citation["repository-code"] == address
+    owner = address.split("/")[-2]
+    for path in text_files():
+        if path.name != Path(__file__).name:
+            for found in re.findall(rf"https://github\.com/{owner}/[\w.-]+", path.read_text(encoding="utf-8")):
+                assert found.removesuffix(".git") == address, f"{path.relative_to(ROOT)} has the address {found}"
+
+
+@pytest.mark.parametrize("path", text_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_text_is_free_of_leftovers(path):
+    if path.name == Path(__file__).name:
+        return
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"<{7} |>{7} |\bTODO\b|\bFIXME\b|OWNER/", text)
+    assert not re.search(r"/(home|Users|root|work|opt)/\w|[A-Z]:\\Users", text), "a path of somebody's machine"
+    assert not re.search(r"--(extra-)?index-url|--find-links", text), "a package index is the user's choice"
+    if path.suffix != ".bib":
+        hosts = set(re.findall(r"https?://([\w.-]+)", text))
+        assert hosts <= HOSTS, f"links to {', '.join(hosts - HOSTS)}"
+
+
+@pytest.mark.parametrize("path", [path for path in text_files() if path.suffix == ".py"], ids=lambda path: path.name)
+def test_a_file_is_one_concept(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_linter_is_content():
+    result = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
