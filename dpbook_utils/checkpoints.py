@@ -80,7 +80,8 @@ def compare(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -
         raise refusal(path, f"belongs to another training. {shown}{more}")
 
 
-def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor], settings: dict) -> dict[str, str]:
+def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor],
+                settings: Mapping) -> dict[str, str]:
     """What must be equal for two trainings to be the same: chain, weights, optimiser, schedule, data, settings."""
     result = {name: str(value) for name, value in settings.items()}
     for name, module in objective.named_modules():
@@ -123,17 +124,16 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The states of torch's random generators: the CPU's and that of the GPU in use."""
-    return {"cpu": torch.get_rng_state(), **{"cuda": torch.cuda.get_rng_state(d) for d in gpus(device)}}
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
 
 
 def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
-    for d in gpus(device):
-        torch.cuda.set_rng_state(state["cuda"], d)
-
-
-def gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 # What a schedule counts with, as opposed to what it was built with.

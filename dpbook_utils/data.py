@@ -80,7 +80,7 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
         step: operator ``u -> u_next``.
         warmup: steps taken first and dropped, for example until a chaotic flow has reached its attractor.
 
-    Shapes: (batch, channels, *spatial) -> (batch, num_steps + 1, channels, *spatial), the state after the warm-up first.
+    Shapes: (batch, channels, *spatial) -> (batch, num_steps + 1, channels, *spatial), the state after warm-up first.
     Raises: ValueError if a state is not finite, naming step and samples; what ``Rollout`` raises for its arguments.
     """
     if num_steps < 1 or warmup < 0:
@@ -96,8 +96,9 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
     if not finite.all():
         first = int((~finite.all(1)).nonzero()[0])
         samples = (~finite[first]).nonzero()[:, 0].tolist()
-        raise ValueError(f"simulate: the state is not finite from step {first} on (of {warmup} warm-up and {num_steps} kept "
-                         f"steps), first in samples {samples[:8]} of {len(u0)}; use a smaller dt or smaller initial states")
+        raise ValueError(f"simulate: the state is not finite from step {first} on (of {warmup} warm-up and {num_steps} "
+                         f"kept steps), first in samples {samples[:8]} of {len(u0)}; use a smaller dt or smaller "
+                         "initial states")
     return torch.stack(states, 1)
 
 
@@ -133,8 +134,8 @@ class Windows:
         if num_steps < 1 or batch_size < 1:
             raise ValueError(f"Windows: num_steps is {num_steps}, batch_size {batch_size}; both must be at least 1")
         if trajectories.ndim < 4 or trajectories.shape[1] <= num_steps:
-            raise ValueError(f"Windows: trajectories have shape {tuple(trajectories.shape)}; expected (trajectories, time, "
-                             f"channels, *spatial) with at least num_steps + 1 = {num_steps + 1} states in time")
+            raise ValueError(f"Windows: trajectories have shape {tuple(trajectories.shape)}; expected (trajectories, "
+                             f"time, channels, *spatial) with at least num_steps + 1 = {num_steps + 1} states in time")
         if not torch.isfinite(trajectories).all():
             raise ValueError("Windows: the trajectories contain NaN or infinity; simulate again with a stable solver")
         self.trajectories, self.num_steps, self.batch_size = trajectories, num_steps, batch_size
@@ -146,8 +147,8 @@ class Windows:
             return torch.full((count,), float(value)).to(self.trajectories)
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != count:
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"Windows: parameter {name} is {found}; give a number or a tensor with one value for each of "
-                             f"the {count} trajectories")
+            raise ValueError(f"Windows: parameter {name} is {found}; give a number or a tensor with one value for each "
+                             f"of the {count} trajectories")
         return value
 
     def __getitem__(self, k: int) -> dict[str, Tensor]:
@@ -169,8 +170,8 @@ class Windows:
 def _coefficients(num_samples: int, shape: tuple[int, ...], modes: int, seed: int | torch.Generator, decay: float):
     """Wave vectors (K, dimensions) and coefficients a, b (num_samples, K); they do not depend on the grid."""
     if not 1 <= modes < min(shape) / 2:
-        raise ValueError(f"modes is {modes}, but {min(shape)} points resolve 1 ... {(min(shape) - 1) // 2}; lower modes or use "
-                         "more points")
+        raise ValueError(f"modes is {modes}, but {min(shape)} points resolve 1 ... {(min(shape) - 1) // 2}; lower it "
+                         "or use more points")
     vectors = [k for k in itertools.product(range(-modes, modes + 1), repeat=len(shape))
                if k > (0,) * len(shape) and sum(i * i for i in k) <= modes**2]
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)

@@ -73,8 +73,8 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
     """
     size, k = u0[0].numel(), num_exponents
     if not 1 <= k <= size or num_steps < 1:
-        raise ValueError(f"lyapunov_exponents: num_exponents is {k}, num_steps {num_steps}; a state of {size} values has "
-                         f"1 ... {size} exponents, estimated over at least 1 step")
+        raise ValueError(f"lyapunov_exponents: num_exponents is {k}, num_steps {num_steps}; a state of {size} values "
+                         f"has 1 ... {size} exponents, estimated over at least 1 step")
     parameters = {name: value.repeat_interleave(k, 0) if isinstance(value, Tensor) and value.ndim else value
                   for name, value in parameters.items()}
     generator = torch.Generator().manual_seed(seed)
@@ -103,9 +103,9 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
         F(x) = <w, function(x)>,   D_i = (F(x + h v_i) - F(x - h v_i)) / (2 h),   error = |D - (v_i . grad F)_i| / |D|
 
     with a random w of the output's shape and random unit directions v_i of the input's shape, all seeded. h runs over
-    |x| 10^{-2, -2.5, ..., -7} (with 1 for |x| = 0); the one whose D differs least from its neighbour's is taken, as larger
-    h truncate and smaller ones round. Autograd's value plays no part in that choice. A right gradient of a smooth
-    function gives 1e-8 or less; what is not smooth (a limiter, an upwind switch) gives more.
+    |x| 10^{-2, -2.5, ..., -7} (with 1 for |x| = 0); the one whose D differs least from its neighbour's is taken, as
+    larger h truncate and smaller ones round. Autograd's value plays no part in that choice. A right gradient of a
+    smooth function gives 1e-8 or less; what is not smooth (a limiter, an upwind switch) gives more.
 
     Args:
         function: called as ``function(**inputs)``; deterministic, with a tensor as output.
@@ -117,8 +117,8 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     for name, value in inputs.items():
         if not isinstance(value, Tensor) or value.dtype != torch.float64:
             found = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"gradient_check: {name} is {found}, expected a torch.float64 tensor; differences need double "
-                            "precision (tensor.double(), network.double())")
+            raise TypeError(f"gradient_check: {name} is {found}, expected a torch.float64 tensor; differences need "
+                            "double precision (tensor.double(), network.double())")
     generator = torch.Generator().manual_seed(seed)
 
     def random_like(x: Tensor) -> Tensor:
@@ -135,8 +135,8 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
 
     reference = value_at()
     if not abs(reference) < float("inf") or reference != value_at():
-        raise ValueError(f"gradient_check: the function's value is {reference:g} and then {value_at():g}; it must be finite "
-                         "and the same at every call (noise off: .eval())")
+        raise ValueError(f"gradient_check: the function's value is {reference:g} and then {value_at():g}; it must be "
+                         "finite and the same at every call (noise off: .eval())")
     return {name: _relative_error(value_at, name, x.detach(), gradient, [random_like(x) for _ in range(num_directions)])
             for (name, x), gradient in zip(inputs.items(), gradients)}
 
@@ -147,8 +147,8 @@ def _relative_error(value_at: Callable, name: str, x: Tensor, gradient: Tensor, 
     for v in directions:
         v = v / v.norm()
         steps = [scale * 10 ** (-2 - j / 2) for j in range(11)]
-        ladder = torch.tensor([(value_at(**{name: x + h * v}) - value_at(**{name: x - h * v})) / (2 * h) for h in steps],
-                              dtype=torch.float64)
+        ladder = [(value_at(**{name: x + h * v}) - value_at(**{name: x - h * v})) / (2 * h) for h in steps]
+        ladder = torch.tensor(ladder, dtype=torch.float64)
         differences.append(ladder[int((ladder[1:] - ladder[:-1]).abs().argmin())])
         products.append((v * gradient).sum().cpu())
     differences, products = torch.stack(differences), torch.stack(products)

@@ -139,8 +139,8 @@ def log_spectral_distance(spectrum: Tensor, reference: Tensor, floor: float = 1e
     that rounding does not count. Infinite where the spectrum is not finite.
     """
     if spectrum.shape[-1] != reference.shape[-1]:
-        raise ValueError(f"log_spectral_distance: {spectrum.shape[-1]} and {reference.shape[-1]} wave numbers; compare on "
-                         "one grid")
+        raise ValueError(f"log_spectral_distance: {spectrum.shape[-1]} and {reference.shape[-1]} wave numbers; compare "
+                         "on one grid")
     lowest = floor * reference.sum(-1, keepdim=True)
     ratio = spectrum.maximum(lowest) / reference.maximum(lowest)
     return ratio[..., 1:].log().square().mean(-1).sqrt().nan_to_num(nan=math.inf, posinf=math.inf)
@@ -173,6 +173,6 @@ def _first(mask: Tensor) -> Tensor:
 def _check_pair(name: str, trajectory: Tensor, reference: Tensor) -> None:
     if trajectory.shape != reference.shape:
         raise ValueError(f"{name}: the trajectory has shape {tuple(trajectory.shape)}, the reference "
-                         f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial), state i against state i")
+                         f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial), state i with state i")
     if not torch.isfinite(reference).all():
         raise ValueError(f"{name}: the reference contains NaN or infinity; simulate it again with a stable solver")

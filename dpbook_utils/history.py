@@ -138,15 +138,15 @@ class State:
         checkpoints.compare(path, stored["fingerprint"], self.fingerprint)
         if self.start not in (stored["start"], checkpoints.digest(stored["weights"])):
             raise checkpoints.refusal(path, "belongs to a training that started from other weights than the network's",
-                                      "Seed before the network is built (torch.manual_seed) to resume, or give another file.")
+                                      "Build the network with the same seed to resume, or give another file.")
         history, done = History(**stored["history"]), stored["update"]
         if done > len(self.history):
             raise checkpoints.refusal(path, f"holds {done} updates, more than num_updates = {len(self.history)}",
                                       "Raise num_updates, or give another file.")
         for k, found in enumerate(history.num_steps.tolist()):
             if found != steps_at(k):
-                raise checkpoints.refusal(path, f"belongs to another training. Unroll length at update {k}: {found} in the "
-                                                f"file, {steps_at(k)} now")
+                raise checkpoints.refusal(path, f"belongs to another training. Unroll length at update {k}: {found} in "
+                                                f"the file, {steps_at(k)} now")
         self.objective.load_state_dict(stored["weights"], strict=False)  # names and shapes are in the fingerprint
         self.optimizer.load_state_dict(stored["optimizer"])
         if self.schedule is not None:
@@ -161,8 +161,8 @@ class State:
         """Run the roll-out again, without a graph and with the same noise, to say where it went wrong."""
         rollout, num_members = self.objective.rollout, self.objective.num_members
         parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
-        with torch.random.fork_rng(checkpoints.gpus(self.device)), torch.no_grad():
-            checkpoints.set_random_state(self.random_state, self.device)
+        checkpoints.set_random_state(self.random_state, self.device)
+        with torch.no_grad():
             trajectory = rollout(batch["u0"], **parameters).unflatten(0, (num_members, -1))[member]
         broken = ~torch.isfinite(trajectory).flatten(2).all(2).all(0)  # (num_steps,)
         first_step = int(broken.nonzero()[0]) + 1 if broken.any() else None
@@ -174,7 +174,7 @@ class State:
             where = f"the roll-out stays finite (largest value {float(trajectory.abs().max()):.3g}), but not its {what}"
         who = "" if num_members == 1 else f" with the last of {num_members} members (number {member})"
         return Diverged(
-            f"training diverged at update {self.update}, unroll length {rollout.num_steps}{who}: {where}. The weights are "
-            "those before this update. Remedies: fewer steps first (curriculum={0: 1, 500: 3, ...}), clip_norm=1.0, "
-            "a smaller learning rate, a smaller last layer of the network.",
+            f"training diverged at update {self.update}, unroll length {rollout.num_steps}{who}: {where}. "
+            "The weights are those before this update. Remedies: fewer steps first (curriculum={0: 1, 500: 3, ...}), "
+            "clip_norm=1.0, a smaller learning rate, a smaller last layer of the network.",
             self.update, rollout.num_steps, first_step, self.history.first(self.update))

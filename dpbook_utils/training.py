@@ -148,8 +148,9 @@ def _check_arguments(objective, optimizer, num_updates, clip_norm, schedule, che
     foreign = len(held - {id(w) for w in objective.parameters()})
     if missing or foreign:
         raise ValueError(f"fit: the optimizer lacks {len(missing)} of the objective's {len(named)} weight tensors "
-                         f"({', '.join(missing[:3]) or 'none'}) and holds {foreign} that are not the objective's; build "
-                         "it from objective.parameters() after the network, and freeze weights by requires_grad_(False)")
+                         f"({', '.join(missing[:3]) or 'none'}) and holds {foreign} that are not the objective's; "
+                         "build it from objective.parameters() after the network, and freeze weights by "
+                         "requires_grad_(False)")
     num_members = objective.num_members
     for name, w in named.items():
         if num_members > 1 and (w.ndim == 0 or w.shape[0] != num_members):
@@ -191,8 +192,8 @@ def _curriculum(curriculum, num_steps: int) -> Callable[[int], int]:
     if isinstance(curriculum, Mapping):
         starts, lengths = zip(*sorted(curriculum.items())) if curriculum else ((), ())
         if not starts or starts[0] != 0:
-            raise ValueError(f"fit: the curriculum {dict(curriculum)} does not say how many steps to unroll at update 0; "
-                             "begin it with {0: 1}")
+            raise ValueError(f"fit: the curriculum {dict(curriculum)} does not say how many steps to unroll at update "
+                             "0; begin it with {0: 1}")
 
     def steps_at(update: int) -> int:
         is_table = isinstance(curriculum, Mapping)

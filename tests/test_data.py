@@ -11,7 +11,7 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import trace
 
 # trajectory n, time t, position x -> 1000 n + t + x / 100: every value says where it is from
-TRAJECTORIES = (1000.0 * torch.arange(3).view(3, 1, 1, 1) + torch.arange(10.0).view(10, 1, 1) + torch.arange(4) / 100).contiguous()
+TRAJECTORIES = 1000.0 * torch.arange(3).view(3, 1, 1, 1) + torch.arange(10.0).view(10, 1, 1) + torch.arange(4) / 100
 
 
 # Initial conditions --------------------------------------------------------------------------------------------------
@@ -126,11 +126,13 @@ def test_simulate_refuses_what_no_roll_out_could_start_from():
 def test_a_window_is_a_state_and_the_states_that_follow_it():
     batch = Windows(TRAJECTORIES, 3, 50, seed=0, viscosity=torch.tensor([0.1, 0.2, 0.3]), length=2.0)[7]
     u0, reference = batch["u0"], batch["reference"]
-    assert u0.shape == (50, 1, 4) and reference.shape == (50, 3, 1, 4)
+    assert u0.shape == (50, 1, 4)
+    assert reference.shape == (50, 3, 1, 4)
     for i in range(3):
         assert torch.allclose(reference[:, i], u0 + i + 1)
     which, start = u0[:, 0, 0] // 1000, u0[:, 0, 0] % 1000
-    assert torch.allclose(batch["viscosity"], 0.1 * (1 + which)) and torch.equal(batch["length"], torch.full((50,), 2.0))
+    assert torch.allclose(batch["viscosity"], 0.1 * (1 + which))
+    assert torch.equal(batch["length"], torch.full((50,), 2.0))
     assert set(which.tolist()) == {0, 1, 2} and set(start.tolist()) == set(range(7))
 
 
@@ -172,9 +174,11 @@ def test_one_thousand_batches_are_drawn_in_a_moment():
 
 
 @pytest.mark.parametrize("arguments, options, message", [
-    ((10, 4), {"seed": 0}, r"at least num_steps \+ 1 = 11"), ((0, 4), {"seed": 0}, "num_steps is 0"), ((3, 0), {"seed": 0}, "batch_size 0"),
-    ((3, 4), {}, "exactly one"), ((3, 4), {"seed": 0, "seeds": [1]}, "exactly one"), ((3, 4), {"seeds": []}, "whole numbers"),
-    ((3, 4), {"seed": -1}, "not negative"), ((3, 4), {"seed": 0, "nu": torch.ones(2)}, r"parameter nu is \(2,\).*3 trajectories"),
+    ((10, 4), {"seed": 0}, r"at least num_steps \+ 1 = 11"), ((0, 4), {"seed": 0}, "num_steps is 0"),
+    ((3, 0), {"seed": 0}, "batch_size 0"), ((3, 4), {}, "exactly one"),
+    ((3, 4), {"seed": 0, "seeds": [1]}, "exactly one"), ((3, 4), {"seeds": []}, "whole numbers"),
+    ((3, 4), {"seed": -1}, "not negative"),
+    ((3, 4), {"seed": 0, "nu": torch.ones(2)}, r"parameter nu is \(2,\).*3 trajectories"),
     ((3, 4), {"seed": 0, "nu": [1, 2, 3]}, "parameter nu is list")])
 def test_refuses_windows_that_do_not_fit(arguments, options, message):
     with pytest.raises(ValueError, match=message):

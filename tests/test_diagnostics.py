@@ -56,7 +56,8 @@ def test_a_wrong_gradient_is_measured(off):
 
 
 def test_a_gradient_that_is_cut_has_error_one_and_one_that_is_zero_none():
-    errors = gradient_check(lambda x, y, z: (x.detach() + y).sum() + 0 * z.sum(), {"x": randn(5), "y": randn(5), "z": randn(5)})
+    inputs = {"x": randn(5), "y": randn(5), "z": randn(5)}
+    errors = gradient_check(lambda x, y, z: (x.detach() + y).sum() + 0 * z.sum(), inputs)
     assert errors["x"] == pytest.approx(1) and errors["y"] < 1e-8 and errors["z"] == 0
 
 
@@ -98,7 +99,8 @@ def test_each_member_of_an_ensemble_has_its_own_norms_and_a_cut_path_none():
     u0, reference = randn(3, 1, 8), randn(3, 4, 1, 8, seed=1)
 
     def growth(network, batch, **options):
-        return gradient_growth(Objective(Rollout(Additive(network), 1, **options), TrajectoryLoss(every_step)), batch, [1, 4])
+        objective = Objective(Rollout(Additive(network), 1, **options), TrajectoryLoss(every_step))
+        return gradient_growth(objective, batch, [1, 4])
 
     together = growth(Ensemble(networks), {"u0": torch.cat([u0, u0]), "reference": torch.cat([reference, reference])})
     for s, network in enumerate(networks):
@@ -111,16 +113,18 @@ def test_each_member_of_an_ensemble_has_its_own_norms_and_a_cut_path_none():
 
 # Lyapunov exponents --------------------------------------------------------------------------------------------------
 
-def test_exponents_of_a_linear_map_are_the_logarithms_of_its_singular_growth():
+def test_exponents_of_a_linear_map_are_the_logarithms_of_its_eigenvalues():
     eigenvalues = torch.tensor([3.0, 1.5, 0.5, 0.1]).double()
     basis = randn(4, 4)
     matrix = basis @ torch.diag(eigenvalues) @ torch.linalg.inv(basis)
-    found = lyapunov_exponents(lambda u: u @ matrix.T, torch.zeros(2, 4).double(), 200, num_exponents=4, warmup=50, dt=0.5)
+    zero = torch.zeros(2, 4).double()
+    found = lyapunov_exponents(lambda u: u @ matrix.T, zero, 200, num_exponents=4, warmup=50, dt=0.5)
     assert torch.allclose(found, (eigenvalues.log() / 0.5).expand(2, 4), rtol=1e-8)
 
 
 def test_exponent_of_the_logistic_map_is_ln_two():
-    found = lyapunov_exponents(lambda u: 4 * u * (1 - u), torch.linspace(0.1, 0.4, 50).double().view(50, 1), 1000, warmup=10)
+    u0 = torch.linspace(0.1, 0.4, 50).double().view(50, 1)
+    found = lyapunov_exponents(lambda u: 4 * u * (1 - u), u0, 1000, warmup=10)
     assert found.mean() == pytest.approx(math.log(2), rel=0.005)
 
 

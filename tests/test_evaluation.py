@@ -9,8 +9,19 @@ from torch import nn
 
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import random_fourier, random_velocity, simulate
-from dpbook_utils.evaluation import (blow_up_step, correlation, energy_spectrum, log_spectral_distance, long_time_statistics,
-                                     mean_over_horizon, normalised_mse, predict, relative_l2, survival, time_to_decorrelation)
+from dpbook_utils.evaluation import (
+    blow_up_step,
+    correlation,
+    energy_spectrum,
+    log_spectral_distance,
+    long_time_statistics,
+    mean_over_horizon,
+    normalised_mse,
+    predict,
+    relative_l2,
+    survival,
+    time_to_decorrelation,
+)
 from dpbook_utils.networks import ConvResNet, Ensemble
 from dpbook_utils.noise import GaussianNoise
 from dpbook_utils.rollout import Sequential
@@ -137,7 +148,7 @@ def test_refuses_a_reference_of_another_shape_or_one_that_blew_up(metric):
 
 # Spectra -------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("shape", [(2, 3, 1, 32), (2, 3, 1, 33), (2, 2, 2, 16, 16), (1, 2, 2, 24, 16), (1, 1, 3, 8, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 3, 1, 32), (2, 3, 1, 33), (2, 2, 2, 16, 16), (1, 2, 2, 24, 16)])
 def test_the_spectrum_sums_to_the_energy(shape):
     u = torch.randn(shape, generator=RNG)
     assert torch.allclose(energy_spectrum(u).sum(2), u.double().square().sum(2).flatten(2).mean(2) / 2, rtol=1e-12)
@@ -174,7 +185,8 @@ def test_log_spectral_distance_is_the_logarithm_of_the_energy_ratio():
 
 
 def test_long_time_statistics():
-    u = torch.randn(2, 500, 2, 50, generator=RNG) * torch.tensor([1.0, 3.0]).view(2, 1) + torch.tensor([5.0, 0.0]).view(2, 1)
+    deviation, centre = torch.tensor([1.0, 3.0]).view(2, 1), torch.tensor([5.0, 0.0]).view(2, 1)
+    u = centre + deviation * torch.randn(2, 500, 2, 50, generator=RNG)
     u[:, :10] = 1e6
     mean, variance = long_time_statistics(u, skip=10)
     assert mean.shape == variance.shape == (2, 2)

@@ -1,0 +1,173 @@
+"""Checkpoints: resuming is exact, damage and mismatch are refused, and no file is lost."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+from trainings import TRAJECTORIES, WINDOWS, Stream, adam, conv, objective_of, same, same_history, train
+
+from dpbook_utils import checkpoints
+from dpbook_utils.data import Windows
+from dpbook_utils.training import fit
+
+
+@pytest.mark.parametrize("first", [10, 13, 29])
+def test_resuming_gives_the_undisturbed_training_bit_for_bit(tmp_path, first):
+    whole, expected = train()
+    train(tmp_path / "new folder" / "t.pt", num_updates=first)
+    resumed, found = train(tmp_path / "new folder" / "t.pt")
+    assert same(whole, resumed) and same_history(expected, found)
+    assert [f.name for f in (tmp_path / "new folder").iterdir()] == ["t.pt"]
+    finished, again = train(tmp_path / "new folder" / "t.pt")
+    assert same(whole, finished) and same_history(expected, again)
+
+
+def test_resuming_works_with_an_iterable_and_a_table_schedule(tmp_path):
+    def run(checkpoint, num_updates):
+        objective = objective_of(conv(), sigma=0.1)
+        optimizer = torch.optim.AdamW(objective.parameters(), 1e-2)
+        parts = [lr_scheduler.LinearLR(optimizer, total_iters=4), lr_scheduler.MultiStepLR(optimizer, [3, 6])]
+        schedule = lr_scheduler.SequentialLR(optimizer, parts, [5])
+        torch.manual_seed(0)
+        fit(objective, Stream(7), optimizer, num_updates=num_updates, schedule=schedule, checkpoint=checkpoint,
+            progress=False)
+        return objective
+
+    run(tmp_path / "t.pt", 9)
+    assert same(run(tmp_path / "t.pt", 20), run(None, 20))
+
+
+def test_running_the_cell_again_goes_on_with_the_same_objects(tmp_path):
+    objective = objective_of(conv(), sigma=0.1)
+    optimizer = adam(objective)
+    schedule = lr_scheduler.ExponentialLR(optimizer, 0.99)
+    torch.manual_seed(0)
+    for num_updates in (12, 30):
+        fit(objective, WINDOWS, optimizer, num_updates=num_updates, schedule=schedule, clip_norm=1.0,
+            checkpoint=tmp_path / "t.pt", progress=False)
+    assert same(objective, train()[0])
+
+
+SCRIPT = """
+import sys, time, torch
+sys.path.insert(0, {tests!r})
+from trainings import WINDOWS, train
+torch.set_num_threads(1)
+
+class Slow:
+    def __getitem__(self, k):
+        time.sleep(0.004)
+        return WINDOWS[k]
+
+objective, _ = train({file!r}, num_updates=300, batches=Slow())
+torch.save(objective.state_dict(), {file!r} + ".weights")
+"""
+
+
+def test_resuming_after_sigkill_gives_the_undisturbed_training_bit_for_bit(tmp_path):
+    file = tmp_path / "t.pt"
+    script = SCRIPT.format(tests=os.path.dirname(__file__), file=str(file))
+    child = subprocess.Popen([sys.executable, "-c", script])
+    while not file.exists():
+        assert child.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert 0 < checkpoints.load(file)["update"] < 300
+    subprocess.run([sys.executable, "-c", script], check=True)
+    whole, _ = train(num_updates=300)
+    resumed = torch.load(f"{file}.weights")
+    assert all(torch.equal(resumed[name], value) for name, value in whole.state_dict().items())
+
+
+class Interrupting:
+    """Presses Ctrl-C while batch 17 is made; the stream of ``WINDOWS`` otherwise."""
+
+    def __init__(self, presses):
+        self.presses = presses
+
+    def __getitem__(self, k):
+        while k == 17 and self.presses:
+            self.presses -= 1
+            signal.raise_signal(signal.SIGINT)
+        return WINDOWS[k]
+
+
+@pytest.mark.parametrize("presses, done", [(1, 18), (2, 17)])
+def test_an_interrupt_writes_the_checkpoint_and_is_raised_again(tmp_path, presses, done):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "t.pt", batches=Interrupting(presses))
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert checkpoints.load(tmp_path / "t.pt")["update"] == done
+    assert same(train(tmp_path / "t.pt", batches=Interrupting(0))[0], train()[0])
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path):
+    file, rng = tmp_path / "t.pt", torch.Generator().manual_seed(0)
+    train(file, num_updates=10)
+    whole = file.read_bytes()
+    state = checkpoints.load(file)
+    damaged = [whole[:size] for size in (0, 1, 100, len(whole) // 2, len(whole) - 1)] + [b"no archive at all"]
+    for place in torch.randint(len(whole), (100,), generator=rng).tolist():
+        damaged.append(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1:])
+    refused = 0
+    for content in damaged:
+        file.write_bytes(content)
+        try:
+            found = checkpoints.load(file)
+        except checkpoints.CheckpointError as error:
+            assert str(file) in str(error) and "move it away" in str(error)
+            with pytest.raises(checkpoints.CheckpointError):
+                train(file)
+            refused += 1
+        else:  # the flipped byte is padding
+            assert all(torch.equal(value, found["weights"][name]) for name, value in state["weights"].items())
+        assert file.read_bytes() == content
+    assert refused > 50
+
+
+@pytest.mark.parametrize("change, named", [
+    ({"lr": 2e-2}, "lr=0.01.* in the file, .*lr=0.02.* now"), ({"sigma": 0.2}, "sigma=0.1.*sigma=0.2"),
+    ({"clip_norm": None}, "clip_norm: 1.0 in the file, None now"), ({"gamma": 0.9}, "gamma=0.99.*gamma=0.9"),
+    ({"batches": Windows(TRAJECTORIES, 3, 4, seed=1)}, "first batch"), ({"seed": 1}, "started from other weights"),
+    ({"num_updates": 9}, "holds 10 updates"),
+    ({"curriculum": {0: 3, 9: 2}}, "Unroll length at update 9: 3 in the file, 2 now"),
+    ({"objective": objective_of(nn.Conv1d(1, 1, 5, padding=2), sigma=0.1)}, r"\(1, 1, 3\).* in the file, \(1, 1, 5\)"),
+    ({"objective": objective_of(conv(), num_steps=2, sigma=0.1)}, "num_steps=3")])
+def test_a_checkpoint_of_another_training_is_refused_and_left_alone(tmp_path, change, named):
+    file = tmp_path / "t.pt"
+    train(file, num_updates=10)
+    before = file.read_bytes()
+    with pytest.raises(checkpoints.CheckpointError, match=named) as error:
+        train(file, **change)
+    assert str(file) in str(error.value) and "no training was started" in str(error.value)
+    assert file.read_bytes() == before
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    file = tmp_path / "t.pt"
+    train(file, num_updates=10)
+    before = file.read_bytes()
+
+    def half(state, f):
+        f.write(before[:100])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints.torch, "save", half)
+    with pytest.raises(OSError, match="no space left"):
+        train(file)
+    assert file.read_bytes() == before and [f.name for f in tmp_path.iterdir()] == ["t.pt"]
+
+
+def test_an_iterator_cannot_be_resumed(tmp_path):
+    with pytest.raises(TypeError, match="cannot start over"):
+        train(tmp_path / "t.pt", batches=itertools.repeat(WINDOWS[0]))
