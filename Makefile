@@ -5,6 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BUILD := $(BIN)/jupyter-book build . -n -W --keep-going
 PYTEST := $(BIN)/python -m pytest
+MODE ?= short
 PAGES := tests/test_book.py tests/test_browser.py
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
@@ -22,8 +23,8 @@ test: unit notebooks pages  ## everything below: units, notebooks, book, browser
 unit: $(READY)  ## the package and the repository
 	$(PYTEST) $(addprefix --ignore=,$(PAGES))
 
-notebooks: $(READY)  ## every notebook, executed in short mode
-	DPBOOK_MODE=short $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n logical --maxprocesses 4 \
+notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
+	DPBOOK_MODE=$(MODE) $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n logical --maxprocesses 4 \
 	    --dist loadscope --durations=10 notebooks
 
 pages: $(READY) chromium  ## the book in short mode, its pages and a real browser on them

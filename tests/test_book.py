@@ -11,7 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "object": "data"}
+LOADING = {"object": "data"} | dict.fromkeys(("script", "img", "iframe", "source", "video", "audio"), "src")
+LINKED = {"stylesheet", "icon", "shortcut icon", "preload", "modulepreload", "preconnect"}
 
 
 class Tags(HTMLParser):
@@ -28,7 +29,7 @@ class Tags(HTMLParser):
 
 def loads(tag: str, attributes: dict) -> str | None:
     """What the browser fetches by itself for this tag."""
-    if tag == "link" and attributes.get("rel") in ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload", "preconnect"):
+    if tag == "link" and attributes.get("rel") in LINKED:
         return attributes.get("href")
     return attributes.get(LOADING.get(tag, ""))
 
@@ -39,8 +40,13 @@ def chapter(request, html) -> Path:
 
 
 def test_the_table_of_contents_lists_every_page(root):
-    pages = {path.relative_to(root).with_suffix("").as_posix() for path in [*root.glob("book/*.md"), *root.glob("notebooks/*.ipynb")]}
-    assert pages == set(CHAPTERS)
+    pages = [*root.glob("book/*.md"), *root.glob("notebooks/*.ipynb")]
+    assert {page.relative_to(root).with_suffix("").as_posix() for page in pages} == set(CHAPTERS)
+
+
+def test_the_introduction_links_every_chapter(root):
+    linked = re.findall(r"\(\.\./(notebooks/\w+)\.ipynb\)", (root / "book/intro.md").read_text(encoding="utf-8"))
+    assert linked == [chapter for chapter in CHAPTERS if chapter.startswith("notebooks/")]
 
 
 def test_index_leads_to_the_introduction(html):
@@ -58,7 +64,8 @@ def test_every_image_says_what_it_shows(chapter):
     for tag, attributes in Tags(chapter).found:
         if tag == "img":
             alt = attributes.get("alt") or ""
-            assert len(alt.split()) >= 3 and not alt.endswith((".png", ".svg")), f"{attributes.get('src')} has the alt text {alt!r}"
+            told = len(alt.split()) >= 3 and not alt.endswith((".png", ".svg"))
+            assert told, f"{attributes.get('src')} has the alt text {alt!r}"
 
 
 def test_nothing_is_loaded_from_another_host(html):
@@ -67,7 +74,8 @@ def test_nothing_is_loaded_from_another_host(html):
             url = loads(tag, attributes) or ""
             assert not urlsplit(url).netloc, f"{page.relative_to(html)} loads {url}"
     for style in html.rglob("*.css"):
-        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), f"{style.name} loads from another host"
+        foreign = re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8"))
+        assert not foreign, f"{style.name} loads from another host"
 
 
 def test_every_link_between_pages_leads_somewhere(chapter):
@@ -79,9 +87,9 @@ def test_every_link_between_pages_leads_somewhere(chapter):
 
 def test_notebook_pages_have_a_colab_button(chapter, book_config):
     links = [attributes.get("href") or "" for tag, attributes in Tags(chapter).found if tag == "a"]
-    address = urlsplit(book_config["repository"]["url"]).path
-    expected = f"https://colab.research.google.com/github{address}/blob/{book_config['repository']['branch']}/notebooks/{chapter.stem}.ipynb"
-    assert (expected in links) == (chapter.parent.name == "notebooks")
+    address, branch = urlsplit(book_config["repository"]["url"]).path, book_config["repository"]["branch"]
+    button = f"https://colab.research.google.com/github{address}/blob/{branch}/notebooks/{chapter.stem}.ipynb"
+    assert (button in links) == (chapter.parent.name == "notebooks")
 
 
 def test_every_source_is_in_the_list_of_references(html, root):

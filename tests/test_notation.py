@@ -18,12 +18,13 @@ from dpbook_utils.rollout import Rollout, Sequential, repeat
 ROOT = Path(__file__).parents[1]
 PIECES = {piece.__name__: piece for piece in (
     Additive, AdditiveRHS, GaussianNoise, Multiplicative, NoSolverGradient, Objective, PhysicsPath, Pushforward, Replace,
-    Rollout, Sequential, SolverParameter, TrajectoryLoss, Truncated, every_step, final_step, from_input, from_solver)}
+    Rollout, Sequential, SolverParameter, TrajectoryLoss, Truncated, every_step, final_step, from_input,
+    from_solver)}
 VISCOSITY = torch.tensor([0.01, 0.02], dtype=torch.float64)
 
 
 def compositions(page: str) -> dict[str, str]:
-    """Objectives on a page: named by the first words of their table row or by their place among the code blocks."""
+    """Objectives on a page: named by the first words of their table row, or by their place on the page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     rows = re.findall(r"^\| \*\*([\w-]+)\*\*.*\| `(Objective\(.*\))` \|$", text, re.MULTILINE)
     lines = re.findall(r"^(?:\w+ = )?(Objective\(.*?\))(?: +#.*)?$", text, re.MULTILINE)
@@ -63,18 +64,23 @@ def test_setup_trains_the_network(name, names):
     assert torch.isfinite(weights.grad).all() and weights.grad.abs().max() > 0
 
 
+def small(N, v):
+    """One number per sample, which softplus turns into a viscosity that the scheme can take."""
+    return N(v).mean((1, 2)) - 6
+
+
 @pytest.mark.parametrize("coupling, result", [
     ("Replace(N)", lambda P, N, v: N(v)),
     ("Additive(N)", lambda P, N, v: v + N(v)),
     ("Multiplicative(N)", lambda P, N, v: v * (1 + N(v))),
     ("AdditiveRHS(P, N)", lambda P, N, v: P(v, viscosity=VISCOSITY, force=N(v))),
-    ('SolverParameter(P, G, "viscosity")', lambda P, N, v: P(v, viscosity=nn.functional.softplus(N(v).mean((1, 2)) - 6))),
+    ('SolverParameter(P, G, "viscosity")', lambda P, N, v: P(v, viscosity=nn.functional.softplus(small(N, v)))),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_couplings_compute_what_the_table_says(coupling, result, names):
     v = torch.randn(2, 1, 16, dtype=torch.float64)
     P, N = names["P"], names["N"]
     assert f"`{coupling.replace('G', 'N')}`" in (ROOT / "book/notation.md").read_text(encoding="utf-8")
-    names["G"] = lambda v: N(v).mean((1, 2)) - 6
+    names["G"] = lambda v: small(N, v)
     operator = eval(coupling, names)
     u = operator(v, viscosity=VISCOSITY) if coupling.startswith("AdditiveRHS") else operator(v)
     assert torch.equal(u, result(P, N, v))
