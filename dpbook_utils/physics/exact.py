@@ -19,6 +19,16 @@ def cell_centres(num_points: int | tuple[int, ...], length: float | tuple[float,
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
+def lower_faces(num_points: tuple[int, ...], length: tuple[float, ...]) -> Tensor:
+    """(axes, axes, *num_points) float64: entry c holds the points of component c of a staggered velocity.
+
+    They are the lower faces of axis c: the cell centres, half a cell down along c.
+    """
+    x = cell_centres(num_points, length)
+    half_cells = torch.diag(torch.tensor([extent / n / 2 for n, extent in zip(num_points, length)], dtype=torch.float64))
+    return x - half_cells.reshape(*half_cells.shape, *(1,) * len(num_points))
+
+
 @dataclass(frozen=True)
 class FourierMode:
     r"""A wave carried and damped: advection-diffusion, or the heat equation without a velocity, in any dimension.
@@ -111,6 +121,38 @@ class Sawtooth:
         half = self.length / 2
         xi = torch.remainder(x[0] - self.mean * t + half, self.length) - half
         return (self.mean + self.slope * xi / (1 + self.slope * t))[None, None]
+
+
+@dataclass(frozen=True)
+class TaylorGreen:
+    r"""Vortices that a mean flow carries along while they decay: incompressible Navier-Stokes in a periodic box.
+
+        v_t + (v . grad) v = -grad p + nu laplace v,   div v = 0
+        v^x = m^x + a cos(k^x xi) sin(k^y eta),   v^y = m^y - a (k^x / k^y) sin(k^x xi) cos(k^y eta)
+
+    with (xi, eta) = (x, y) - m t and a = A e^(-nu |k|^2 t). The vortices' own advection is a pressure gradient; that by the mean flow is not.
+    Here ``x`` is ``lower_faces(...)``: component c of the result is at the points x[c].
+
+    Attributes:
+        wave_numbers: k [1/m]; 2 pi times a whole number over the length fits a periodic box.
+        viscosity: nu [m^2/s].   amplitude: A [m/s].   mean: m [m/s].
+
+    Source: taylor1937.
+    """
+
+    wave_numbers: tuple[float, float]
+    viscosity: float
+    amplitude: float = 1.0
+    mean: tuple[float, float] = (0.0, 0.0)
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        kx, ky = self.wave_numbers
+        mx, my = self.mean
+        decay = self.amplitude * torch.tensor(-self.viscosity * (kx**2 + ky**2) * t, dtype=torch.float64).exp()
+        (x_of_x, y_of_x), (x_of_y, y_of_y) = x
+        along_x = mx + decay * (kx * (x_of_x - mx * t)).cos() * (ky * (y_of_x - my * t)).sin()
+        along_y = my - decay * kx / ky * (kx * (x_of_y - mx * t)).sin() * (ky * (y_of_y - my * t)).cos()
+        return torch.stack([along_x, along_y])[None]
 
 
 def kuramoto_sivashinsky_growth_rate(wave_number: float | Tensor) -> float | Tensor:

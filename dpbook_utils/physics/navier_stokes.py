@@ -40,8 +40,8 @@ def mac_cormack(velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
 
 
 def _by_component(scheme: Callable, velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
-    # Given the whole staggered grid, PhiFlow 3.4's mac_cormack limits every component by the values around the cell
-    # *centres*, half a cell off: where the flow runs in negative direction nothing moves. Components are grids of their own.
+    # Given the staggered grid as a whole, PhiFlow 3.4's mac_cormack limits every component by its values half a cell
+    # off: where the flow runs in negative direction nothing moves. So each component is given as a grid of its own.
     components = [scheme(velocity.vector[axis], velocity, dt).values for axis in velocity.vector.item_names]
     return velocity.with_values(math.stack(components, dual(vector=velocity.vector.item_names)))
 
@@ -51,8 +51,8 @@ class NavierStokes(Solver):
 
         v_t + (v . grad) v = -grad p + nu laplace v + f,   div v = 0
 
-    Advection, then explicit diffusion and force, then pressure projection (Chorin's splitting). The pressure is kinematic
-    [m^2/s^2]; the mean of the force accelerates the mean velocity.
+    Advection, then explicit diffusion and force, then pressure projection (Chorin's splitting). The pressure is
+    kinematic [m^2/s^2]; the mean of the force accelerates the mean velocity.
 
     Args:
         resolution: cells (nx, ny).
@@ -60,12 +60,14 @@ class NavierStokes(Solver):
         dt: time step.
         advection: ``mac_cormack`` or ``semi_lagrangian``.
 
-    Shapes: (batch, 2, x, y) -> (batch, 2, x, y), component c on the lower faces of axis c; viscosity (batch,); force like the state.
+    Shapes: (batch, 2, x, y) -> (batch, 2, x, y), component c on the lower faces of axis c; viscosity (batch,);
+        force (batch, 2, x, y).
     Units: length [m], dt [s], v [m/s], viscosity nu [m^2/s], force f [m/s^2] (per mass).
-    Order: 1 in time. In space 2 with ``mac_cormack``; 1 with ``semi_lagrangian`` (at a fixed Courant number).
-    Stable for dt <= 1 / (2 nu (1/dx^2 + 1/dy^2)); any Courant number, but ``check_state`` refuses paths that cross in a step.
-    Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity out of the stable range, or an initial state of a
-        roll-out whose velocity differs between neighbouring faces by more than a cell per step.
+    Order: 1 in time; in space 2 (``mac_cormack``) or 1 (``semi_lagrangian``, at a fixed Courant number).
+    Stable for dt <= 1 / (2 nu (1/dx^2 + 1/dy^2)) and every Courant number. Momentum is kept up to the error of the
+        advection, which moves values and not fluxes.
+    Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity out of the stable range, or an initial state
+        of a roll-out whose velocity changes by more than a cell per step between neighbouring faces.
     Source: chorin1968.
     """
 
@@ -92,14 +94,16 @@ class NavierStokes(Solver):
         check_diffusion(self.label, "viscosity", viscosity, self.dt, self.spacing)
 
     def check_state(self, v: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> None:
-        # Paths v dt of neighbouring faces cross if they differ by more than a cell (Smolarkiewicz and Pudykiewicz 1992).
+        # A long path is no harm, but the paths v dt of neighbouring faces must not cross.
         steepest = max(float((v - v.roll(1, axis)).abs().max()) / dx for axis, dx in zip((2, 3), self.spacing))
         if steepest * self.dt > 1:
-            raise ValueError(f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step from one face to the next, so paths cross "
-                             f"(at most 1); build the solver with dt <= {1 / steepest:.3g}, or smooth the state")
+            raise ValueError(
+                f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step between neighbouring "
+                f"faces, so their paths cross; expected at most 1. Build the solver with dt <= {1 / steepest:.3g}, or "
+                "smooth the state")
 
 
-def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], length: tuple[float, float], wavenumber: int = 4) -> Tensor:
+def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], wavenumber: int = 4) -> Tensor:
     r"""The force of Kolmogorov flow, along x and sinusoidal in y, on the faces where the velocity lives.
 
         f^x = F sin(2 pi k y / Ly),   f^y = 0
@@ -111,7 +115,6 @@ def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], length: tup
     Shapes: (batch,) -> (batch, 2, x, y).
     Source: kochkov2021.
     """
-    y = (torch.arange(resolution[1], dtype=amplitude.dtype, device=amplitude.device) + 0.5) / resolution[1]  # in units of Ly
-    profile = amplitude[:, None, None] * torch.sin(2 * torch.pi * wavenumber * y)
-    along_x = profile.expand(-1, *resolution)
+    y = (torch.arange(resolution[1]).to(amplitude) + 0.5) / resolution[1]  # in units of Ly
+    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, *resolution)
     return torch.stack([along_x, torch.zeros_like(along_x)], 1)

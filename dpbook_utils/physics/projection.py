@@ -6,10 +6,11 @@ Chapters: 01_physics_as_loss, 08_wake_flow.
 
 import numpy as np
 from phi import field, math
-from phi.field import CenteredGrid, StaggeredGrid
+from phi.field import StaggeredGrid
+from phiml.math import dual
 from torch import Tensor
 
-from .phiflow import PERIODIC, box, from_centered, from_staggered, like_state, precision_and_device, staggered
+from .phiflow import box, from_centered, from_staggered, like_state, precision_and_device, staggered
 from .solver import Solver
 
 
@@ -51,7 +52,7 @@ class Projection(VelocityOperator):
     Shapes: (batch, 2, x, y) -> (batch, 2, x, y).
     Units: velocity [m/s], length [m].
     Raises: ValueError if the state has another shape.
-    Source: chorin1968numerical.
+    Source: chorin1968.
     """
 
     @like_state
@@ -60,26 +61,27 @@ class Projection(VelocityOperator):
 
 
 def spectral_projection(velocity: StaggeredGrid) -> StaggeredGrid:
-    """Divergence-free part of a periodic staggered velocity, by one Fourier solve for the pressure.
+    """Divergence-free part of a periodic staggered velocity, wave by wave: ``v - d* (d . v) / |d|^2``.
 
-    The pressure solves the *discrete* Poisson equation, so the discrete divergence vanishes up to rounding; with the
-    symbol -k^2 of the continuous Laplacian it would vanish only up to the discretisation error.
+    d is what ``field.divergence`` multiplies a wave with, so the *discrete* divergence vanishes up to rounding; with ik
+    in its place it would vanish only up to the discretisation error. The pressure is ``-d . v / |d|^2``; to take its
+    differences in space instead would be the same but for rounding, which dx^-2 makes ten times larger in float32.
     """
-    divergence = field.divergence(velocity)
-    resolution, dx = divergence.resolution, divergence.dx
-    inverse = inverse_laplacian(tuple(resolution.sizes), tuple(float(dx.vector[axis]) for axis in resolution.names))
-    pressure = math.real(math.ifft(math.fft(divergence.values) * math.wrap(inverse, resolution)))
-    pressure = CenteredGrid(pressure, PERIODIC, bounds=velocity.bounds)
-    return velocity - field.spatial_gradient(pressure, velocity.boundary, at="face")
+    resolution, dx = velocity.resolution, velocity.dx
+    d = divergence_symbol(tuple(resolution.sizes), tuple(float(dx.vector[axis]) for axis in resolution.names))
+    square = (abs(d)**2).sum(0)
+    square.flat[0] = np.inf  # no pressure changes the mean velocity
+    components = dual(vector=",".join(resolution.names))
+    d, gradient = math.wrap(d, components, resolution), math.wrap(d.conj() / square, components, resolution)
+    v_hat = math.fft(velocity.values)
+    v_hat = v_hat - gradient * math.sum(d * v_hat, components)
+    return velocity.with_values(math.real(math.ifft(v_hat)))
 
 
-def inverse_laplacian(resolution: tuple[int, ...], dx: tuple[float, ...]) -> np.ndarray:
-    """1 / (symbol of the periodic five-point Laplacian), in the order of ``fft``; 0 for the mean pressure, which is free."""
-    # 2 (cos(k dx) - 1) = -4 sin^2(k dx / 2); the right-hand side does not cancel at small k.
-    axes = [-4 * np.sin(np.pi * np.fft.fftfreq(n))**2 / d**2 for n, d in zip(resolution, dx)]
-    symbol = sum(np.meshgrid(*axes, indexing="ij"))
-    symbol.flat[0] = np.inf
-    return 1 / symbol
+def divergence_symbol(resolution: tuple[int, ...], dx: tuple[float, ...]) -> np.ndarray:
+    """(axes, *resolution): the forward differences ``(e^(i k dx) - 1) / dx``, in the order of ``fft``."""
+    axes = [np.expm1(2j * np.pi * np.fft.fftfreq(n)) / side for n, side in zip(resolution, dx)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"))
 
 
 def vorticity(v: Tensor, length: tuple[float, float]) -> Tensor:
