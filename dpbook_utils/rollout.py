@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils.checkpoint import checkpoint
 
 from .gradients import FullGradient
+from .physics.graph import current_recorder
 from .physics.solver import Solver
 
 
@@ -69,7 +69,7 @@ class Rollout(nn.Module):
         self.record_after = record_after % places
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
-        parameters = self._prepare(u, parameters)
+        parameters = self.prepare(u, parameters)
         recorded = []
         for step in range(self.num_steps):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient.tracks(step, self.num_steps)):
@@ -89,7 +89,8 @@ class Rollout(nn.Module):
                 record = u
         return u, record
 
-    def _prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
+    def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
+        """The parameters as tensors, checked together with the initial state."""
         known = parameter_names(self.step)
         unknown = sorted(set(parameters) - set(known))
         if unknown:
@@ -97,14 +98,15 @@ class Rollout(nn.Module):
         # A number stands for one value per sample; made a tensor once, it is checked by the solvers once.
         parameters = {name: torch.full(u.shape[:1], float(value), dtype=u.dtype, device=u.device)
                       if isinstance(value, (int, float)) else value for name, value in parameters.items()}
-        if get_proxy_mode() is None:
+        if current_recorder() is None:
             if not torch.isfinite(u).all():
                 raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are NaN or infinite; "
                                  "check where it comes from (an earlier roll-out that diverged?)")
             for operator in _operators(self.step):
                 if isinstance(operator, Solver):
                     operator.check_shape(u)
-                    operator.check_state(u.detach(), **operator.prepare(u, select(operator, parameters)))
+                    prepared = operator.prepare(u, select(operator, parameters))
+                    operator.check_state(u.detach(), **{name: value.detach() for name, value in prepared.items()})
         return parameters
 
 

@@ -8,7 +8,8 @@ import weakref
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from .graph import current_recorder
 
 
 class Solver(nn.Module):
@@ -78,7 +79,7 @@ class Solver(nn.Module):
         if missing:
             raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; call solver(u, {missing[0]}=...)")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
-        if get_proxy_mode() is None and not _same(prepared, self._checked):
+        if current_recorder() is None and not _same(prepared, self._checked):
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; check where it is computed")
@@ -91,7 +92,7 @@ class Solver(nn.Module):
         if any(value.requires_grad for value in parameters.values()):
             return self.precompute(**parameters)  # its graph serves one backward pass
         # What is computed while a graph is recorded, or in inference mode, must not be used outside of it.
-        mode = get_proxy_mode()
+        mode = current_recorder()
         context = (None if mode is None else weakref.ref(mode), torch.is_inference_mode_enabled())
         known, known_context, result = self._precomputed
         if context != known_context or not _same(parameters, known):

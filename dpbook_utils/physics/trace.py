@@ -1,28 +1,28 @@
 """The PhiFlow step, recorded once as a plain graph of tensor operations.
 
 PhiFlow's eager cost is the work of building fields and shapes in Python, which is the same at every step.
-``trace`` runs the step once under ``make_fx``, keeps the tensor operations, and replays them. The physics
+``trace`` runs the step and its backward pass once, keeps the tensor operations, and replays them. The physics
 stays written once, in PhiFlow.   Chapter: 00_solver_as_operator.
 """
 
+from collections.abc import Callable, Hashable
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor, fx, nn
 
+from .graph import Graph, Program, TraceError, current_recorder, record, simplify, split
 from .solver import Solver
 
-
-class TraceError(RuntimeError):
-    """The step cannot be recorded as one graph, or the graph does not do what the step does."""
+__all__ = ["TraceError", "TracedSolver", "trace"]
 
 
 def trace(solver: Solver, example: Tensor, **parameters: Tensor | float) -> "TracedSolver":
     """The same solver, its step recorded for states like ``example`` and checked against the eager step.
 
-    Another batch size, dtype or device, or another set of parameters, is recorded and checked when it is
-    first met. Values of the parameters are inputs of the graph: gradients flow to them.
+    Another batch size, dtype or device, another set of parameters, or a changed attribute of the solver is recorded
+    and checked when it is first met. Values of the parameters are inputs of the graph: gradients flow to them.
+    First derivatives replay a recorded backward pass; higher ones differentiate the graph.
 
     Raises: TraceError if the step branches on data, draws random numbers, solves iteratively, keeps state
     from call to call, or has a custom backward that the graph would lose.
@@ -39,7 +39,7 @@ class TracedSolver(Solver):
         super().__init__(solver.dt, solver.state_shape)
         self.solver = solver
         self.required, self.optional = solver.required, solver.optional
-        self._graphs: dict[tuple, torch.fx.GraphModule] = {}
+        self._graphs: dict[tuple, _Recorded] = {}
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return self.solver.parameter_shape(name)
@@ -58,39 +58,133 @@ class TracedSolver(Solver):
         return self.solver.label
 
     def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        if current_recorder() is not None:
+            return self.solver.step(u, **parameters)  # part of a larger graph
         names = tuple(sorted(parameters))
-        key = (u.shape, u.dtype, u.device, names, _constants(self.solver))
-        if key not in self._graphs:
-            self._graphs[key] = _record(self.solver, u, names, [parameters[name] for name in names])
-        return self._graphs[key](u, *(parameters[name] for name in names))
+        inputs = [u.contiguous(), *(parameters[name].contiguous() for name in names)]
+        return self._recorded(names, inputs)(*inputs)
+
+    def graph(self, u: Tensor, **parameters: Tensor) -> fx.GraphModule:
+        """The step as a graph of aten operations ``(u, *values of step's parameters, sorted by name) -> [u_next]``."""
+        names = tuple(sorted(parameters))
+        return self._recorded(names, [u.contiguous(), *(parameters[name].contiguous() for name in names)]).graph.module
+
+    def _recorded(self, names: tuple[str, ...], inputs: list[Tensor]) -> "_Recorded":
+        kinds = tuple((x.shape, x.dtype, x.device) for x in inputs)
+        key = (names, kinds, fingerprint(self.solver))
+        recorded = self._graphs.get(key)
+        if recorded is None or not recorded.graph.is_current:
+            def step(u, *values):
+                return self.solver.step(u, **dict(zip(names, values)))
+
+            recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
+        return recorded
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "_graphs": {}}  # a copy records anew
 
 
-def _constants(solver: Solver) -> tuple:
-    """Everything a graph bakes in: the solver's plain attributes, and which tensors it holds."""
-    plain = tuple((name, value) for name, value in sorted(vars(solver).items())
-                  if isinstance(value, (int, float, str, tuple)) and not name.startswith("_"))
-    return plain + tuple(id(buffer) for buffer in solver.buffers())
+class _Recorded:
+    """One graph of a step, and of its backward pass for each set of inputs that need a gradient."""
+
+    def __init__(self, label: str, step: Callable, inputs: list[Tensor]):
+        self.label, self.step = label, step
+        self.examples = [[x.detach().clone() for x in inputs]]
+        self.examples.append([_unseen(self.examples[0][0]), *self.examples[0][1:]])
+        self.graph = self._record(lambda *x: [step(*x)], self.examples[0])
+        self.programs: dict[tuple[bool, ...], tuple[Program, Program | None]] = {}
+        for example in self.examples:
+            _check(label, step, self.plain, example)
+            _check(label, step, lambda *x: _Replay.apply(self, *x), example)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if torch._C._functorch.peek_interpreter_stack() or torch.autograd.forward_ad._current_level >= 0:
+            return self.plain(*inputs)  # torch.func or forward mode wants to see every operation
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+            return _Replay.apply(self, *inputs)
+        forward, _ = self.program((False,) * len(inputs))
+        return forward(*inputs)[0]
+
+    def plain(self, *inputs: Tensor) -> Tensor:
+        return self.graph(*inputs)[0]
+
+    def program(self, needed: tuple[bool, ...]) -> tuple[Program, Program | None]:
+        """The forward pass, which also returns what the backward pass of the needed inputs takes, and that pass."""
+        if needed not in self.programs:
+            if not any(needed):
+                self.programs[needed] = Program(self.graph.fx, self.graph.constants), None
+            else:
+                def step_and_gradients(g, *inputs):
+                    leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
+                    with torch.enable_grad():
+                        u_next = self.step(*leaves)
+                        wanted = [x for x in leaves if x.requires_grad]
+                        return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
+
+                joint = self._record(step_and_gradients, [torch.ones_like(self.plain(*self.examples[0])), *self.examples[0]])
+                self.programs[needed] = split(joint)
+        return self.programs[needed]
+
+    def _record(self, function: Callable, inputs: list[Tensor]) -> Graph:
+        try:
+            with traceable_padding():
+                graph = record(function, inputs)
+        except Exception as error:
+            raise TraceError(f"{self.label}: the step cannot be recorded: {error}. {_HINT}") from error
+        simplify(graph)
+        return graph
 
 
-def _record(solver: Solver, u: Tensor, names: tuple[str, ...], values: list[Tensor]):
-    def step(u, *values):
-        return solver.step(u, **dict(zip(names, values)))
+class _Replay(torch.autograd.Function):
+    """The recorded step with the recorded backward pass."""
 
-    example = [u.detach().clone(), *(value.detach().clone() for value in values)]
-    try:
-        with _traceable_padding():
-            graph = make_fx(step)(*example)
-    except Exception as error:
-        raise TraceError(f"{solver.label}: the step cannot be recorded: {error}. {_HINT}") from error
-    _check(solver.label, step, graph, example)
-    unseen = torch.roll(-0.7 * example[0].flip(-1), 1, -1) + 0.1 * example[0].std() * torch.randn(
-        example[0].shape, generator=torch.Generator().manual_seed(0), dtype=u.dtype).to(u.device)
-    _check(solver.label, step, graph, [unseen, *example[1:]])
-    return graph
+    @staticmethod
+    def forward(ctx, recorded: _Recorded, *inputs: Tensor) -> Tensor:
+        needed = ctx.needs_input_grad[1:]
+        forward, ctx.run_backward = recorded.program(needed)
+        u_next, *kept = forward(*inputs)
+        ctx.recorded, ctx.num_inputs = recorded, len(inputs)
+        ctx.save_for_backward(*inputs, *kept)
+        return u_next
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        inputs, kept = saved[:ctx.num_inputs], saved[ctx.num_inputs:]
+        needed = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # these gradients will be differentiated themselves
+            wanted = [x for x, need in zip(inputs, needed) if need]
+            found = torch.autograd.grad(ctx.recorded.plain(*inputs), wanted, g, create_graph=True, materialize_grads=True)
+        else:
+            found = ctx.run_backward(g.contiguous(), *kept)
+        found = iter(found)
+        return None, *(next(found) if need else None for need in needed)
+
+
+def fingerprint(value) -> Hashable:
+    """What a graph bakes in: the plain attributes of a module and of its parts, and which tensors they hold."""
+    if isinstance(value, nn.Module):
+        return tuple((type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name[0] != "_"),
+                      *map(id, module._buffers.values()), *map(id, module._parameters.values())) for module in value.modules())
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    if isinstance(value, (list, tuple)):
+        return tuple(map(fingerprint, value))
+    if isinstance(value, dict):
+        return tuple((name, fingerprint(v)) for name, v in value.items())
+    if hasattr(value, "__dict__") and not callable(value):
+        return type(value), fingerprint(vars(value))
+    return type(value), value
 
 
 _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative "
          "linear solve (use physics.projection), no NumPy in between. Use the eager solver where that is impossible.")
+
+
+def _unseen(u: Tensor) -> Tensor:
+    """A state that the step has not been recorded with, of the same scale."""
+    noise = torch.randn(u.shape, generator=torch.Generator().manual_seed(0), dtype=u.dtype).to(u.device)
+    return torch.roll(-0.7 * u.flip(-1), 1, -1) + 0.1 * u.std() * noise
 
 
 def _check(label: str, step, graph, inputs: list[Tensor]) -> None:
@@ -105,10 +199,19 @@ def _check(label: str, step, graph, inputs: list[Tensor]) -> None:
     pairs = [("value", expected, found)]
     pairs += [("gradient", e, f) for e, f in zip(expected_gradients, found_gradients)]
     for what, e, f in pairs:
-        difference = (e - f).abs().max()
-        if e.shape != f.shape or not difference <= 1e3 * torch.finfo(e.dtype).eps * e.abs().max():
-            raise TraceError(f"{label}: the {what} of the recorded graph differs from the step's by {float(difference):.3g} on a state of scale "
-                             f"{float(e.abs().max()):.3g}. {_HINT} A backward written as torch.autograd.Function is lost: use torch.library.custom_op.")
+        if not agree(e, f):
+            raise TraceError(f"{label}: the {what} of the recorded graph differs from the step's by {float((e - f).abs().max()):.3g}, its "
+                             f"largest entry being {float(e.abs().max()):.3g}. {_HINT} A backward written as torch.autograd.Function is "
+                             "lost: use torch.library.custom_op.")
+
+
+def agree(expected: Tensor, found: Tensor) -> bool:
+    """Equal up to a thousand roundings of the largest value, and NaN or infinite at the same places."""
+    finite = expected.isfinite()
+    if expected.shape != found.shape or not torch.equal(finite, found.isfinite()):
+        return False
+    scale = expected[finite].abs().amax() if finite.any() else 0
+    return bool(((expected - found)[finite].abs() <= 1e3 * torch.finfo(expected.dtype).eps * scale).all())
 
 
 def _value_and_gradients(step, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -121,7 +224,7 @@ def _value_and_gradients(step, inputs: list[Tensor]) -> tuple[Tensor, list[Tenso
 
 
 @contextmanager
-def _traceable_padding():
+def traceable_padding():
     """Circular ``F.pad`` records as writes into an empty tensor; record it as narrow and cat instead."""
     original = torch.nn.functional.pad
 

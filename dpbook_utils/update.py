@@ -1,0 +1,97 @@
+"""Forward and backward pass of a whole unrolled objective, recorded once as one graph.   Chapter: 06_long_horizons.
+
+An unrolled training step calls thousands of small tensor operations, and Python's part of each call is longer than the
+operation. Recorded once, they run one after another in C++.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .objectives import Objective
+from .physics.graph import Program, TraceError, record, simplify
+from .physics.trace import agree, fingerprint, traceable_padding
+
+__all__ = ["TraceError", "TracedGradients"]
+
+
+class TracedGradients:
+    """``gradients(batch)``: the members' losses, detached (members,); sets ``.grad`` of every trainable weight.
+
+    Does what ``training.Gradients`` does, from a graph that is recorded at the first batch and checked there: losses and
+    gradients equal the eager ones up to rounding. Another batch size, dtype, device or set of parameters, another unroll
+    length, mode (``train`` or ``eval``), gradient policy, loss placement or set of trainable weights is recorded and
+    checked when it is first met. Noise in the chain stays random: its draws are operations of the graph.
+
+    Args:
+        objective: what is minimised. Its callables (targets, weights, metrics) must depend on their arguments only.
+
+    Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, or if
+        the graph does not reproduce the eager pass; what ``objective`` raises.
+    """
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
+        self._recorded: dict[tuple, _Recorded] = {}
+
+    def __call__(self, batch: Mapping[str, Tensor | float]) -> Tensor:
+        u0, reference = batch["u0"], batch.get("reference")
+        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = self.objective.rollout.prepare(u0, parameters)  # reads values, which the graph must not
+        tensors = {"u0": u0, **({} if reference is None else {"reference": reference}), **parameters}
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+        weights = [w for w in self.objective.parameters() if w.requires_grad]
+        kinds = tuple((name, x.shape, x.dtype, x.device) for name, x in tensors.items())
+        key = kinds, fingerprint(self.objective), tuple(map(id, weights))
+        recorded = self._recorded.get(key)
+        if recorded is None or not recorded.graph.is_current:
+            with _unchanged_generators(u0.device):
+                recorded = self._recorded[key] = _Recorded(self.objective, tensors, weights)
+        losses, *gradients = recorded.program(*weights, *tensors.values())
+        self.objective.zero_grad(set_to_none=True)
+        for w, gradient in zip(recorded.reached, gradients, strict=True):
+            w.grad = gradient
+        return losses
+
+
+class _Recorded:
+    """The graph ``(*weights, *batch) -> (losses, *gradients of the weights that the loss reaches)``, checked."""
+
+    def __init__(self, objective: Objective, tensors: dict[str, Tensor], weights: list[Tensor]):
+        if objective.rollout.checkpoint:
+            raise TraceError("TracedGradients: a checkpointed roll-out computes each step again in the backward pass to save "
+                             "memory; a graph would keep everything. Use Rollout(..., checkpoint=False), or training.Gradients")
+
+        def losses_and_gradients(*inputs):
+            with torch.enable_grad():
+                losses = objective.per_member(**dict(zip(tensors, inputs[len(weights):])))
+                gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+            self.reached = [w for w, gradient in zip(weights, gradients) if gradient is not None]
+            return [losses.detach(), *(gradient for gradient in gradients if gradient is not None)]
+
+        inputs = [*weights, *(x.detach() for x in tensors.values())]
+        try:
+            with traceable_padding():
+                self.graph = record(losses_and_gradients, inputs)
+        except TraceError as error:
+            raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. Use training.Gradients") from error
+        simplify(self.graph)
+        self.program = Program(self.graph.fx, self.graph.constants)
+        self._check(losses_and_gradients, inputs)
+
+    def _check(self, losses_and_gradients, inputs: list[Tensor]) -> None:
+        results = []
+        for function in (losses_and_gradients, self.program):
+            with _unchanged_generators(inputs[0].device):  # the same noise for both
+                results.append(function(*inputs))
+        for expected, found in zip(*results, strict=True):
+            if not agree(expected, found):
+                raise TraceError("TracedGradients: the recorded graph does not give the losses and gradients of the objective "
+                                 f"(a difference of {float((expected - found).abs().max()):.3g} at scale "
+                                 f"{float(expected.abs().max()):.3g}): the objective depends on something else than its "
+                                 "arguments, such as a counter or NumPy's random numbers. Use training.Gradients")
+
+
+def _unchanged_generators(device: torch.device):
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
