@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
-from trainings import TRAJECTORIES, WINDOWS, Stream, adam, conv, objective_of, same, same_history, train
+from trainings import TRAJECTORIES, WINDOWS, Stream, adam, conv, objective_of, resnet, same, same_history, train
 
 from dpbook_utils import checkpoints
 from dpbook_utils.data import Windows
@@ -109,6 +109,41 @@ def test_an_interrupt_writes_the_checkpoint_and_is_raised_again(tmp_path, presse
     assert signal.getsignal(signal.SIGINT) is handler
     assert checkpoints.load(tmp_path / "t.pt")["update"] == done
     assert same(train(tmp_path / "t.pt", batches=Interrupting(0))[0], train()[0])
+
+
+def test_weights_between_two_updates_are_never_written(tmp_path):
+    class Stopped(torch.optim.SGD):
+        def step(self, closure=None):
+            self.updates = getattr(self, "updates", 0) + 1
+            if self.updates == 18:
+                self.param_groups[0]["params"][0].data += 1
+                raise KeyboardInterrupt  # the second Ctrl-C does not wait for the end of an update
+            super().step()
+
+    def run(optimizer_class, num_updates, checkpoint):
+        objective = objective_of(conv())
+        fit(objective, WINDOWS, optimizer_class(objective.parameters(), 1e-2), num_updates=num_updates,
+            checkpoint=checkpoint, checkpoint_every=10, progress=False)
+        return objective
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopped, 30, tmp_path / "t.pt")
+    stored = checkpoints.load(tmp_path / "t.pt")
+    assert stored["update"] == 10
+    expected = run(torch.optim.SGD, 10, None).state_dict()
+    assert all(torch.equal(stored["weights"][name], w) for name, w in expected.items())
+
+
+@pytest.mark.parametrize("first", [7, 13])
+def test_resuming_a_traced_training_is_exact_too(tmp_path, first):
+    def run(checkpoint, num_updates, trace=True):
+        objective = objective_of(resnet(), sigma=0.1)
+        return train(checkpoint, objective=objective, num_updates=num_updates, curriculum={0: 1, 10: 3}, trace=trace)[0]
+
+    run(tmp_path / "t.pt", first)
+    assert same(run(tmp_path / "t.pt", 20), run(None, 20))
+    with pytest.raises(checkpoints.CheckpointError, match="trace: True in the file, False now"):
+        run(tmp_path / "t.pt", 20, trace=False)
 
 
 def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from trainings import WINDOWS, Stream, adam, conv, objective_of, same, train
+from trainings import TRAJECTORIES, WINDOWS, Stream, adam, conv, ensemble, objective_of, same, train
 
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import Windows, random_fourier, simulate
@@ -43,6 +43,19 @@ def test_learns_what_the_solver_lacks():
     windows = Windows(truth, 2, 4, seed=0, viscosity=0.02)
     losses = fit(objective, windows, adam(objective, 0.02), num_updates=150, progress=False).losses
     assert losses[-10:].mean() < 1e-2 * losses[:1].mean()
+
+
+def test_tracing_changes_nothing_but_the_rounding():
+    windows = Windows(TRAJECTORIES.double(), 3, 4, seeds=[0, 1])
+
+    def run(trace):
+        objective = objective_of(ensemble(2).double(), sigma=0.1)
+        return train(objective=objective, batches=windows, curriculum={0: 1, 10: 3}, clip_norm=0.1, trace=trace)
+
+    (eager, expected), (traced, found) = run(False), run(True)
+    assert torch.allclose(found.losses, expected.losses, rtol=1e-10)
+    for a, b in zip(traced.parameters(), eager.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("clip_norm", [0.1, 1e3])
