@@ -27,7 +27,8 @@ class CheckpointError(RuntimeError):
 def save(path: Path, state: dict) -> None:
     """Write ``state`` to a temporary file beside ``path``, flush it to the disk, then rename it over ``path``.
 
-    Whoever reads, and whenever the process is killed: the file is the old one or the new one.
+    Whoever reads, and whenever the process is killed: the file is the old one or the new one. A kill while writing can
+    leave a ``*.tmp`` beside it, which nothing reads.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:

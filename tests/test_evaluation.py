@@ -127,6 +127,7 @@ def test_blow_ups_are_found_and_counted_without_a_warning():
         distance = log_spectral_distance(energy_spectrum(u).mean(1), energy_spectrum(reference).mean(1))
     assert steps.tolist() == [7, 3, 5, 2, 7]
     assert blow_up_step(u, reference, 9.0).tolist() == [7, 3, 5, 2, 6]
+    assert torch.equal(blow_up_step(u + 100, reference + 100, 10.0), steps)  # measured from the reference's mean
     assert survival(steps, 6).tolist() == pytest.approx([1, 0.8, 0.6, 0.6, 0.4, 0.4])
     for metric in (error, mse):
         assert metric.isinf().sum(1).tolist() == [0, 4, 2, 5, 0] and not metric.isnan().any()
