@@ -205,9 +205,9 @@ class _Conv1d(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernel_size: int, padding: tuple[Padding],
                  generator: torch.Generator):
         super().__init__()
-        (self.padding,), self.kernel_size = padding, kernel_size
-        fan_in = kernel_size * channels_in
-        self.weight = nn.Parameter(torch.randn(1, fan_in, channels_out, generator=generator) / math.sqrt(fan_in))
+        self.padding, = padding
+        scale = 1 / math.sqrt(kernel_size * channels_in)
+        self.weight = nn.Parameter(scale * torch.randn(1, kernel_size, channels_in, channels_out, generator=generator))
         self.bias = nn.Parameter(torch.zeros(1, 1, channels_out))
 
     def enter(self, u: Tensor) -> Tensor:
@@ -219,27 +219,30 @@ class _Conv1d(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         if isinstance(self.padding, Periodic):
             return _PeriodicConv.apply(h, self.weight, self.bias)
-        return _product(_columns(h, self.padding, self.kernel_size), self.weight, self.bias)
+        return _product(_columns(h, self.padding, self.weight.shape[1]), self.weight, self.bias)
 
 
-def _columns(h: Tensor, padding: Padding, kernel_size: int) -> Tensor:
-    """The values under the kernel: (members, x, batch, channels) -> (members, x, batch, kernel_size * channels)."""
+def _columns(h: Tensor, padding: Padding, kernel_size: int, step: int = 1) -> Tensor:
+    """The values under the kernel, from left to right, or from right to left if ``step`` is -1.
+
+    Shapes: (members, x, batch, channels) -> (members, x, batch, kernel_size * channels).
+    """
     padded = padding.pad(h, 1, kernel_size // 2)
-    return torch.cat([padded.narrow(1, i, h.shape[1]) for i in range(kernel_size)], -1)
+    return torch.cat([padded.narrow(1, i, h.shape[1]) for i in range(kernel_size)][::step], -1)
 
 
 def _product(columns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias, columns.flatten(1, 2), weight).unflatten(1, columns.shape[1:3])
+    return torch.baddbmm(bias, columns.flatten(1, 2), weight.flatten(1, 2)).unflatten(1, columns.shape[1:3])
 
 
 class _PeriodicConv(torch.autograd.Function):
-    """Periodic convolution; its backward is the convolution with the flipped kernel, which autograd does not find."""
+    """Periodic convolution, with both gradients from one set of columns: autograd would keep those of h and add shifts."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return _product(_columns(h, PERIODIC, weight.shape[1] // h.shape[3]), weight, bias)
+        return _product(_columns(h, PERIODIC, weight.shape[1]), weight, bias)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -249,22 +252,17 @@ class _PeriodicConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        # g_h[x] = sum_k g[x - k] w_k^T and g_w_k = sum_x h[x]^T g[x - k]: both need g around x, from right to left.
         h, weight = ctx.saved_tensors
-        kernel_size = weight.shape[1] // h.shape[3]
-        flat = g.flatten(1, 2)
-        g_h = None
-        if ctx.needs_input_grad[0]:
-            # (members, kernel_size * channels_in, channels_out) -> (members, kernel_size * channels_out, channels_in)
-            flipped = weight.unflatten(1, (kernel_size, -1)).flip(1).transpose(2, 3).flatten(1, 2)
-            g_h = torch.bmm(_columns(g, PERIODIC, kernel_size).flatten(1, 2), flipped).view(h.shape)
-        columns = _columns(h, PERIODIC, kernel_size).flatten(1, 2)
-        return g_h, torch.bmm(flat.mT, columns).mT, flat.sum(1, keepdim=True)
+        columns = _columns(g, PERIODIC, weight.shape[1], -1).flatten(1, 2)
+        g_h = torch.bmm(columns, weight.mT.flatten(1, 2)).view(h.shape) if ctx.needs_input_grad[0] else None
+        g_weight = torch.bmm(h.flatten(1, 2).mT, columns).unflatten(2, (weight.shape[1], -1)).transpose(1, 2)
+        return g_h, g_weight, g.flatten(1, 2).sum(1, keepdim=True)
 
     @staticmethod
     def jvp(ctx, h_t: Tensor, weight_t: Tensor, bias_t: Tensor) -> Tensor:
         h, weight = ctx.saved_tensors
-        kernel_size = weight.shape[1] // h.shape[3]
-        columns, columns_t = _columns(h, PERIODIC, kernel_size), _columns(h_t, PERIODIC, kernel_size)
+        columns, columns_t = _columns(h, PERIODIC, weight.shape[1]), _columns(h_t, PERIODIC, weight.shape[1])
         return _product(columns, weight_t, bias_t) + _product(columns_t, weight, torch.zeros_like(bias_t))
 
 

@@ -68,7 +68,7 @@ class _Recorded:
                 losses = objective.per_member(**dict(zip(tensors, inputs[len(weights):])))
                 gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
             self.reached = [w for w, gradient in zip(weights, gradients) if gradient is not None]
-            return [losses.detach(), *(gradient for gradient in gradients if gradient is not None)]
+            return [losses.detach(), *(gradient.contiguous() for gradient in gradients if gradient is not None)]
 
         inputs = [*weights, *(x.detach() for x in tensors.values())]
         try:

@@ -26,8 +26,7 @@ def plain_convolutions(network, mode):
     layers = []
     for layer in network.layers:
         if network.ndim == 1:
-            k = layer.kernel_size
-            weight = layer.weight[0].unflatten(0, (k, -1)).permute(2, 1, 0)  # (out, in, k)
+            weight, k = layer.weight[0].permute(2, 1, 0), layer.weight.shape[1]  # (out, in, k)
             conv = nn.Conv1d(weight.shape[1], weight.shape[0], k, padding=k // 2, padding_mode=mode)
         else:
             weight, k = layer.weight[0], layer.kernel_size

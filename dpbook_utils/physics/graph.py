@@ -27,7 +27,7 @@ class Graph:
 
     Attributes:
         fx: the operations as ``torch.fx.Graph``; constants are ``get_attr`` nodes, ``node.meta["like"]`` is
-            (shape, stride, dtype) of the value.
+            (shape, stride, dtype, storage offset) of the value.
         constants: the tensors that the function used but was not given, by the name of their node.
     """
 
@@ -127,7 +127,7 @@ def _gathers(function, args) -> bool:
 
 
 def _like(value: Tensor) -> tuple:
-    return tuple(value.shape), value.stride(), value.dtype
+    return tuple(value.shape), value.stride(), value.dtype, value.storage_offset()
 
 
 def simplify(graph: Graph) -> None:
@@ -148,10 +148,15 @@ def simplify(graph: Graph) -> None:
             graph.fx.erase_node(node)
         elif all(x.op == "get_attr" for x in node.all_input_nodes):
             known[key] = _fold(graph, node)
-    for node in reversed(graph.fx.nodes):
+    _remove_unused(graph.fx)
+    used = {node.target for node in graph.fx.nodes if node.op == "get_attr"}
+    graph.constants = {name: value for name, value in graph.constants.items() if name in used}
+
+
+def _remove_unused(graph: fx.Graph) -> None:
+    for node in reversed(graph.nodes):
         if not node.users and node.op in ("call_function", "get_attr") and _is_pure(node):
-            graph.constants.pop(node.target, None)
-            graph.fx.erase_node(node)
+            graph.erase_node(node)
 
 
 def _is_pure(node: fx.Node) -> bool:
@@ -200,7 +205,7 @@ def _written(nodes: Iterable[fx.Node]) -> set[fx.Node]:
 def _unchanged_input(node: fx.Node) -> fx.Node | None:
     """The first argument, if the node returns the same values in the same layout."""
     source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if source is None or "like" not in node.meta or node.meta["like"] != source.meta.get("like"):
+    if source is None or "like" not in node.meta or node.meta["like"][:3] != source.meta.get("like", ())[:3]:
         return None
     if node.target in (aten.mul.Tensor, aten.div.Tensor):
         return source if type(node.args[1]) in (int, float) and node.args[1] == 1 else None
@@ -241,10 +246,43 @@ def _hashable(value):
     return type(value), value  # 1, 1.0 and True are equal, and mean different things
 
 
+def view_at_once(graph: fx.Graph) -> None:
+    """Replace chains of views by one ``as_strided`` of the value they look at: one small operation instead of several.
+
+    Only of values that the graph itself computes: an input may lie elsewhere in its memory at the next call.
+    """
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is not aten.as_strided.default and "like" in node.meta:
+            source = _storage(node)
+            if source is node or source.op != "call_function" or "like" not in source.meta or not _views_only(node):
+                continue
+            (shape, stride, dtype, offset), (_, _, source_dtype, start) = node.meta["like"], source.meta["like"]
+            if dtype == source_dtype and start == 0:
+                with graph.inserting_before(node):
+                    view = graph.call_function(aten.as_strided.default, (source, list(shape), list(stride), offset))
+                view.meta.update(node.meta)
+                node.replace_all_uses_with(view)
+
+
+def _views_only(node: fx.Node) -> bool:
+    """The chain of views has no step that may copy, nor the i-th part of several."""
+    while (source := _viewed(node)) is not None if node.op == "call_function" else False:
+        if node.target is operator.getitem or node.target in _MAY_VIEW or node.target in _LAZY:
+            return False
+        node = source
+    return True
+
+
+_LAZY = {aten._conj.default, aten._neg_view.default}  # these views change values
+
+
 class Program:
     """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``."""
 
     def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]):
+        graph = copy_graph(graph)
+        view_at_once(graph)
+        _remove_unused(graph)
         self.constants = [constants[node.target] for node in graph.nodes if node.op == "get_attr"]
         inputs = [node.name for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
         lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
@@ -258,6 +296,13 @@ class Program:
         # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here.
         with torch.no_grad(), torch.jit.optimized_execution(False):
             return self.run(*inputs, *self.constants)
+
+
+def copy_graph(graph: fx.Graph) -> fx.Graph:
+    copied = fx.Graph()
+    output = copied.graph_copy(graph, {})
+    copied.output(output)
+    return copied
 
 
 def split(joint: Graph) -> tuple[Program, Program]:
