@@ -69,7 +69,7 @@ def test_minimise_records_within_its_budget():
         return loss
 
     progress = minimise(closure, optimizer, lambda: float(w), num_updates=100, records=10)
-    assert progress.updates[-1] == 100 and 10 <= len(progress.error) <= 12
+    assert progress.evaluations[-1] == 100 and 10 <= len(progress.error) <= 12
     assert progress.error == sorted(progress.error, reverse=True) and progress.seconds == sorted(progress.seconds)
     timed = minimise(closure, optimizer, lambda: float(w), seconds=0.05)
     assert timed.seconds[-1] >= 0.05

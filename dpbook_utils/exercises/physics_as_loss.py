@@ -7,7 +7,7 @@ from ..experiments.e01_physics_as_loss import Reconstruction
 from . import Feedback, not_yet, right
 
 
-def check_prior(u0: Tensor | None, problem: Reconstruction, largest_error: float = 0.03) -> Feedback:
+def check_prior(u0: Tensor | None, problem: Reconstruction, largest_error: float = 0.02) -> Feedback:
     """Exercise 1: an initial state from L-BFGS with a smoothness prior, better than without."""
     if u0 is None:
         return not_yet("Replace None by the initial state that you reconstructed, of shape (1, 1, 128).")

@@ -55,9 +55,14 @@ class Reconstruction:
 
 
 class Progress(NamedTuple):
-    """What a minimisation went through, one entry per record: seconds [s] exclude the error's evaluation."""
+    """What a minimisation went through, one entry per record.
 
-    updates: list[int]
+    Attributes:
+        evaluations: of the gradient so far; a line search takes several per update.
+        seconds: of wall-clock, without those for the error.   loss, error: at that moment.
+    """
+
+    evaluations: list[int]
     seconds: list[float]
     loss: list[float]
     error: list[float]
@@ -77,21 +82,27 @@ def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, er
     if (num_updates is None) == (seconds is None):
         raise ValueError("minimise: give num_updates or seconds, one of them")
     total = num_updates if seconds is None else seconds
-    progress, used, next_record = Progress([], [], [], []), 0.0, 0.0
-    with tqdm(total=total, desc=label, leave=False, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left") as bar:
+    progress, used, next_record, evaluations = Progress([], [], [], []), 0.0, 0.0, 0
+
+    def counted() -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        return closure()
+
+    with tqdm(total=total, desc=label, bar_format="{desc}: {percentage:3.0f}%|{bar}| {remaining} left", mininterval=1) as bar:
         update = 0
-        while (done := update if seconds is None else used) < total:
+        while (update if seconds is None else used) < total:
             start = time.perf_counter()
-            loss = float(optimizer.step(closure))
+            loss = float(optimizer.step(counted))
             used += time.perf_counter() - start
             update += 1
             if not math.isfinite(loss):
                 raise FloatingPointError(f"minimise: the loss is {loss} after update {update}; lower the learning rate")
-            reached = update if seconds is None else used
-            bar.update(min(reached, total) - min(done, total))
-            if reached >= next_record or reached >= total:
+            reached = update if seconds is None else min(used, total)
+            bar.update(reached - bar.n)
+            if reached >= next_record or reached == total:
                 next_record += total / records
-                for column, value in zip(progress, (update, used, loss, error())):
+                for column, value in zip(progress, (evaluations, used, loss, error())):
                     column.append(value)
     return progress
 

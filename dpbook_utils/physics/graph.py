@@ -92,7 +92,8 @@ class Recorder(TorchDispatchMode):
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         depends = any(x in self.nodes and self.nodes[x].meta.get("depends") for x in inputs)
         depends = depends or torch.Tag.nondeterministic_seeded in function.tags
-        if depends and {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags) and not _gathers(function, args):
+        reads = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags)
+        if depends and reads and not _gathers(function, args):
             raise TraceError(f"{function} reads a tensor's value in Python (a branch on data, float(), .item(), a mask)")
         result = function(*args, **kwargs)
         if not any(isinstance(x, Tensor) for x in tree_leaves(result)):
@@ -100,7 +101,8 @@ class Recorder(TorchDispatchMode):
         args, kwargs = tree_map(lambda x: self.node_of(x) if isinstance(x, Tensor) else x, (args, kwargs))
         node = self.graph.fx.call_function(function, args, kwargs)
         values = [(result, node)] if isinstance(result, Tensor) else [
-            (value, self.graph.fx.call_function(operator.getitem, (node, i))) for i, value in enumerate(result)]
+            (value, self.graph.fx.call_function(operator.getitem, (node, i))) for i, value in enumerate(result)
+            if isinstance(value, Tensor)]  # a backward operation gives None for a gradient that nobody needs
         for value, node in values:
             self.track(value, node, depends)
         return result

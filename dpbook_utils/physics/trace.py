@@ -89,8 +89,8 @@ class _Recorded:
 
     def __init__(self, label: str, step: Callable, inputs: list[Tensor]):
         self.label, self.step = label, step
-        self.examples = [[x.detach().clone() for x in inputs]]
-        self.examples.append([_unseen(self.examples[0][0]), *self.examples[0][1:]])
+        u, *values = (x.detach().clone() for x in inputs)
+        self.examples = [[_off_kinks(u), *values], [_unseen(u), *values]]
         self.graph = self._record(lambda *x: [step(*x)], self.examples[0])
         self.programs: dict[tuple[bool, ...], tuple[Program, Program | None]] = {}
         for example in self.examples:
@@ -121,7 +121,9 @@ class _Recorded:
                         wanted = [x for x in leaves if x.requires_grad]
                         return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
 
-                joint = self._record(step_and_gradients, [torch.ones_like(self.plain(*self.examples[0])), *self.examples[0]])
+                # Contiguous, like the gradients that run_backward is given: the recorded strides must hold.
+                g = torch.ones_like(self.plain(*self.examples[0]), memory_format=torch.contiguous_format)
+                joint = self._record(step_and_gradients, [g, *self.examples[0]])
                 self.programs[needed] = split(joint)
         return self.programs[needed]
 
@@ -181,10 +183,23 @@ _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a
          "linear solve (use physics.projection), no NumPy in between. Use the eager solver where that is impossible.")
 
 
+def _off_kinks(u: Tensor) -> Tensor:
+    """The state, moved a little: at rest, say, a scheme has two one-sided derivatives, and one rounding decides between them."""
+    return u + 0.01 * _scale(u) * _noise(u, seed=1)
+
+
 def _unseen(u: Tensor) -> Tensor:
     """A state that the step has not been recorded with, of the same scale."""
-    noise = torch.randn(u.shape, generator=torch.Generator().manual_seed(0), dtype=u.dtype).to(u.device)
-    return torch.roll(-0.7 * u.flip(-1), 1, -1) + 0.1 * u.std() * noise
+    return torch.roll(-0.7 * u.flip(-1), 1, -1) + 0.1 * _scale(u) * _noise(u, seed=0)
+
+
+def _scale(u: Tensor) -> float:
+    deviation = float(u.std()) if u.numel() > 1 else 0.0
+    return deviation if deviation > 0 else 1.0
+
+
+def _noise(u: Tensor, seed: int) -> Tensor:
+    return torch.randn(u.shape, generator=torch.Generator().manual_seed(seed), dtype=u.dtype).to(u.device)
 
 
 def _check(label: str, step, graph, inputs: list[Tensor]) -> None:
