@@ -1,4 +1,4 @@
-"""Exact solutions satisfy their equations: residuals with spectral derivatives in space and sixth-order differences in time."""
+"""Exact solutions satisfy their equations: spectral derivatives in space, sixth-order differences in time."""
 
 from math import pi
 
@@ -35,7 +35,11 @@ def test_cell_centres():
 
 @pytest.mark.parametrize("velocity", [(), (0.7,)])
 def test_fourier_mode(velocity):
-    solution, x, t = FourierMode((2 * K,), 0.03, velocity, amplitude=2.0, mean=0.4, phase=0.3), cell_centres(32, 1.0), 0.2
+    solution, x, t = (
+        FourierMode((2 * K,), 0.03, velocity, amplitude=2.0, mean=0.4, phase=0.3),
+        cell_centres(32, 1.0),
+        0.2,
+    )
     u_t, u = time_derivative(solution, x, t, 1e-3), solution(x, t)
     c = velocity[0] if velocity else 0.0
     assert_small(u_t + c * space_derivative(u, 1) - 0.03 * space_derivative(u, 2), u_t, 1e-10)
@@ -91,9 +95,9 @@ def test_sawtooth_is_a_ramp_with_a_shock_at_the_mean_speed():
     shock = int((u[1:] - u[:-1]).argmin())
     assert float(x[0, shock]) == pytest.approx(1 + 0.5 * t, abs=2.0 / 400)
     left, right = float(u[shock]), float(u[shock + 1])
-    assert left > right and (left + right) / 2 == pytest.approx(0.5, abs=0.02)  # Rankine-Hugoniot: the mean of both sides
+    assert left > right and (left + right) / 2 == pytest.approx(0.5, abs=0.02)  # Rankine-Hugoniot
     smooth = torch.ones(400, dtype=torch.bool)
-    smooth[shock - 1:shock + 3] = False
+    smooth[shock - 1 : shock + 3] = False
     u_x = (torch.roll(u, -1) - torch.roll(u, 1)) / (2 * 2.0 / 400)
     assert_small((u_t + u * u_x)[smooth], u_t, 1e-9)
 

@@ -1,4 +1,4 @@
-"""Kuramoto-Sivashinsky: growth rates, accuracy in space, coefficients, gradients to the length, and an independent implementation."""
+"""Kuramoto-Sivashinsky: growth rates, accuracy, coefficients, gradients to the length, another implementation."""
 
 from math import pi
 
@@ -21,7 +21,9 @@ FLOAT64 = {"dtype": torch.float64}
 def waves(num_points, length=LENGTH):
     """Three waves of size 1, none near the highest that the grid holds."""
     x = cell_centres(num_points, length)[0]
-    return (torch.sin(2 * pi * x / length) + torch.cos(6 * pi * x / length) - 0.5 * torch.sin(10 * pi * x / length))[None, None]
+    return (torch.sin(2 * pi * x / length) + torch.cos(6 * pi * x / length) - 0.5 * torch.sin(10 * pi * x / length))[
+        None, None
+    ]
 
 
 def march(solver, u, num_steps, length=LENGTH):
@@ -46,7 +48,9 @@ def test_small_waves_grow_at_the_published_rate(integrator, mode):
 def test_the_fastest_wave_grows_at_one_quarter():
     k = torch.linspace(0, 1, 10_001, **FLOAT64)
     rates = kuramoto_sivashinsky_growth_rate(k)
-    assert float(rates.max()) == pytest.approx(0.25, abs=1e-7) and float(k[rates.argmax()]) == pytest.approx(0.5**0.5, abs=1e-4)
+    assert float(rates.max()) == pytest.approx(0.25, abs=1e-7) and float(k[rates.argmax()]) == pytest.approx(
+        0.5**0.5, abs=1e-4
+    )
 
 
 def test_spectral_accuracy_in_space():
@@ -60,31 +64,41 @@ def test_spectral_accuracy_in_space():
         shift = torch.exp(2j * pi * k * (0.5 / 256 - 0.5 / n))
         return torch.fft.irfft(torch.fft.rfft(u) * shift, n=256) * (256 / n)
 
-    errors = [float((interpolated(march(KuramotoSivashinsky(u.shape[-1], 0.01), u, 100)) - finest).abs().max()) for u in start[:-1]]
+    errors = [
+        float((interpolated(march(KuramotoSivashinsky(u.shape[-1], 0.01), u, 100)) - finest).abs().max())
+        for u in start[:-1]
+    ]
     assert errors[1] < 1e-3 * errors[0] and errors[2] < 1e-10, errors
 
 
 def test_substeps_are_steps():
     u = waves(48)
-    assert torch.equal(march(KuramotoSivashinsky(48, 0.5, num_substeps=2), u, 3), march(KuramotoSivashinsky(48, 0.25), u, 6))
+    assert torch.equal(
+        march(KuramotoSivashinsky(48, 0.5, num_substeps=2), u, 3), march(KuramotoSivashinsky(48, 0.25), u, 6)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_coefficients_and_their_derivatives_are_accurate_at_and_around_zero(dtype):
     """Against 1F1(1; n + 1; z) / n! in 50 digits, with d phi_n / dz = phi_n - n phi_(n+1)."""
-    z = torch.tensor([0.0, 1e-16, -1e-12, 1e-7, -1e-4, 0.03, -0.5, 0.999, -0.999, 1.001, -1.001, -3.0, 3.0, -30.0, -300.0], dtype=dtype)
+    z = torch.tensor(
+        [0.0, 1e-16, -1e-12, 1e-7, -1e-4, 0.03, -0.5, 0.999, -0.999, 1.001, -1.001, -3.0, 3.0, -30.0, -300.0],
+        dtype=dtype,
+    )
     z.requires_grad_()
     with precision_and_device(z):
         results = [phi.native("z") for phi in phi_functions(math.wrap(z, math.batch("z")))]
 
     def exact(n):
         with mpmath.workdps(50):
-            phi, following = ([mpmath.hyp1f1(1, m + 1, x) / mpmath.factorial(m) for x in z.tolist()] for m in (n, n + 1))
+            phi, following = (
+                [mpmath.hyp1f1(1, m + 1, x) / mpmath.factorial(m) for x in z.tolist()] for m in (n, n + 1)
+            )
             slope = [a - n * b for a, b in zip(phi, following)]
             return (torch.tensor([float(value) for value in values], dtype=torch.float64) for values in (phi, slope))
 
     for n, phi in enumerate(results, 1):
-        slope, = torch.autograd.grad(phi.sum(), z, retain_graph=True)
+        (slope,) = torch.autograd.grad(phi.sum(), z, retain_graph=True)
         expected, expected_slope = exact(n)
         assert (phi.double() / expected - 1).abs().max() < 10 * torch.finfo(dtype).eps
         assert (slope.double() / expected_slope - 1).abs().max() < 20 * torch.finfo(dtype).eps
@@ -93,7 +107,7 @@ def test_coefficients_and_their_derivatives_are_accurate_at_and_around_zero(dtyp
 @pytest.mark.parametrize("integrator", [etd1, etdrk2])
 @pytest.mark.parametrize("length", [LENGTH, 40.0, 60.3])
 def test_gradient_to_the_length_through_a_rollout(integrator, length):
-    """Relative error below 1e-6 against a central difference; on a length of 16 pi the wave k = 1 has a coefficient 0 / 0."""
+    """Relative error below 1e-6 against a central difference; on 16 pi the wave k = 1 has a coefficient 0 / 0."""
     solver = KuramotoSivashinsky(48, 0.25, integrator)
     u = waves(48)
     traced = trace(solver, u, length=length)
@@ -102,11 +116,11 @@ def test_gradient_to_the_length_through_a_rollout(integrator, length):
         return Rollout(step, 4)(u, length=value).square().mean()
 
     value = torch.tensor([length], requires_grad=True, **FLOAT64)
-    gradient, = torch.autograd.grad(loss(value), value)
+    (gradient,) = torch.autograd.grad(loss(value), value)
     h = 1e-4
     difference = (loss(value.detach() + h) - loss(value.detach() - h)) / (2 * h)
     assert float(gradient) == pytest.approx(float(difference), rel=1e-6)
-    eager, = torch.autograd.grad(loss(value, solver), value)
+    (eager,) = torch.autograd.grad(loss(value, solver), value)
     assert float(gradient) == pytest.approx(float(eager), rel=1e-12)
 
 
@@ -148,7 +162,9 @@ def test_agrees_with_exponax(order, integrator, dt):
     exponax = pytest.importorskip("exponax")
     start = 0.2 * waves(48)
     with jax.enable_x64(True):
-        stepper = exponax.stepper.KuramotoSivashinskyConservative(1, LENGTH, 48, dt, order=order, dealiasing_fraction=1.0)
+        stepper = exponax.stepper.KuramotoSivashinskyConservative(
+            1, LENGTH, 48, dt, order=order, dealiasing_fraction=1.0
+        )
         theirs = jax.numpy.array(start[0].numpy())
         for _ in range(50):
             theirs = stepper(theirs)

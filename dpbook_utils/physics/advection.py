@@ -10,6 +10,8 @@ Burgers. The flux schemes are one divergence of face fluxes, written once, and a
 follows from the cells beside it. Pass one of ``central``, ``upwind``, ``semi_lagrangian``.
 """
 
+from collections.abc import Sequence
+
 import torch
 from phi.field import CenteredGrid
 from phi.physics import advect
@@ -29,7 +31,7 @@ class FluxScheme:
         raise NotImplementedError(f"{type(self).__name__} must implement face_flux(speed, u, next_speed, next_u)")
 
     def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float):
-        """Values of u after dt. ``flux_speed``, ``velocity`` and ``rest`` are PhiML tensors; speeds have a vector dimension over axes."""
+        """Values of u after dt. The others are PhiML tensors; speeds have a vector dimension over the axes."""
         for axis in u.shape.spatial.names:
             speed = math.expand(flux_speed.vector[axis], u.shape.spatial)
             next_u, = math.shift(u.values, (1,), axis, padding=PERIODIC, stack_dim=None)
@@ -39,7 +41,7 @@ class FluxScheme:
             rest = rest - (flux - previous_flux) / u.dx.vector[axis]
         return u.values + dt * rest
 
-    def check(self, label: str, velocity: Tensor, name: str, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
+    def check(self, label: str, velocity: Tensor, name: str, diffusivity: Tensor, dt: float, spacing: Sequence[float]):
         """Raise ValueError if a step is unstable for the velocity (batch, axes, points), frozen in time."""
 
 
@@ -64,8 +66,9 @@ class Central(FluxScheme):
         if bool((required > diffusivity * (1 + 1e-6)).any()):
             worst = int((required - diffusivity).argmax())
             raise ValueError(
-                f"{label}: central differences with forward Euler need {name} >= dt c^2 / 2 = {float(required[worst]):.3g} m^2/s (c^2: mean square "
-                f"velocity), sample {worst} has {float(diffusivity[worst]):.3g}; without diffusion they are unstable for every dt. "
+                f"{label}: central differences with forward Euler need {name} >= dt c^2 / 2 = "
+                f"{float(required[worst]):.3g} m^2/s (c^2: mean square velocity), sample {worst} has "
+                f"{float(diffusivity[worst]):.3g}; without diffusion they are unstable for every dt. "
                 f"Lower dt, raise {name}, or build the solver with advection=upwind")
         _check_courant(label, velocity, 0 * diffusivity, dt, spacing)
 
@@ -73,8 +76,8 @@ class Central(FluxScheme):
 class Upwind(FluxScheme):
     r"""Engquist-Osher flux: what moves right is taken from the left cell, what moves left from the right one.
 
-    First order; adds numerical diffusion ``|c| dx / 2 (1 - |c| dt / dx)``. Conservative, so shocks have the right speed;
-    monotone, hence stable, for ``dt sum_d (|c_d| / dx_d + 2 nu / dx_d^2) <= 1``.
+    First order; adds numerical diffusion ``|c| dx / 2 (1 - |c| dt / dx)``. Conservative, so shocks have the right
+    speed; monotone, hence stable, for ``dt sum_d (|c_d| / dx_d + 2 nu / dx_d^2) <= 1``.
 
     Source: engquist1981.
     """
@@ -87,11 +90,11 @@ class Upwind(FluxScheme):
 
 
 class SemiLagrangian:
-    r"""Looks each value up where it came from, ``u(x - c dt) + dt r(x - c dt)``, by linear interpolation (PhiFlow).
+    r"""Looks each value up where it came from, ``(u + dt r)(x - c dt)``, by linear interpolation (PhiFlow).
 
-    First order at a fixed Courant number: the error is O(dt + dx^2 / dt). Never exceeds the largest value, so it is stable
-    for every c dt / dx. It follows values, not fluxes: for Burgers the sum over cells is not kept
-    and shocks move at a wrong speed, on every grid. Look-up positions are rounded, to 1e-7 of the domain's cells in float32.
+    First order at a fixed Courant number: the error is O(dt + dx^2 / dt). Stable for every c dt / dx, as no value
+    exceeds the largest one looked up. It follows values, not fluxes: for Burgers the sum over cells is not kept and
+    shocks move at a wrong speed, on every grid. Look-up positions are rounded, to 1e-7 of the domain in float32.
 
     Source: staniforth1991.
     """
@@ -109,22 +112,25 @@ class SemiLagrangian:
 central, upwind, semi_lagrangian = Central(), Upwind(), SemiLagrangian()
 
 
-def check_diffusion(label: str, name: str, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
-    """Raise ValueError outside ``0 <= nu <= 1 / (2 dt sum_d 1/dx_d^2)``, the limit of explicit diffusion for every scheme."""
+def check_diffusion(label: str, name: str, diffusivity: Tensor, dt: float, spacing: Sequence[float]) -> None:
+    """Raise ValueError outside ``0 <= nu <= 1 / (2 dt sum_d 1/dx_d^2)``, explicit diffusion's limit for all schemes."""
     inverse = sum(1 / dx**2 for dx in spacing)
     limit = 1 / (2 * dt * inverse)
     lowest, highest = float(diffusivity.min()), float(diffusivity.max())
     if lowest < 0 or highest > limit * (1 + 1e-6):
-        advice = "make it positive" if lowest < 0 else f"lower it, or build the solver with dt <= {1 / (2 * highest * inverse):g}"
+        longest = 1 / (2 * highest * inverse) if highest > 0 else dt
+        advice = "make it positive" if lowest < 0 else f"lower it, or build the solver with dt <= {longest:g}"
         formula = "dx^2 / (2 dt)" if len(spacing) == 1 else "1 / (2 dt (1/dx^2 + 1/dy^2))"
-        raise ValueError(f"{label}: {name} is {lowest:g} ... {highest:g} m^2/s, stable is 0 ... {formula} = {limit:g}; {advice}")
+        raise ValueError(f"{label}: {name} is {lowest:g} ... {highest:g} m^2/s, stable is 0 ... {formula} = {limit:g}; "
+                         f"{advice}")
 
 
-def _check_courant(label: str, velocity: Tensor, diffusivity: Tensor, dt: float, spacing: tuple[float, ...]) -> None:
+def _check_courant(label: str, velocity: Tensor, diffusivity: Tensor, dt: float, spacing: Sequence[float]) -> None:
     dx = torch.tensor(spacing, dtype=velocity.dtype, device=velocity.device)
     rate = (velocity.abs() / dx[:, None]).sum(1).amax(1) + 2 * diffusivity * (1 / dx**2).sum()  # (batch,)
     worst = int(rate.argmax())
     if float(rate[worst]) * dt > 1 + 1e-6:
         diffusion = " + 2 nu / dx^2" if bool((diffusivity > 0).any()) else ""
-        raise ValueError(f"{label}: dt (|c| / dx{diffusion}) is {float(rate[worst]) * dt:.3g} in sample {worst}, stable is at most 1; "
-                         f"build the solver with dt <= {1 / float(rate[worst]):.3g}, or with advection=semi_lagrangian")
+        raise ValueError(f"{label}: dt (|c| / dx{diffusion}) is {float(rate[worst]) * dt:.3g} in sample {worst}, "
+                         f"stable is at most 1; build the solver with dt <= {1 / float(rate[worst]):.3g}, "
+                         "or with advection=semi_lagrangian")

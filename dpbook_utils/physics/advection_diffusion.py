@@ -20,12 +20,13 @@ class AdvectionDiffusion(Solver):
         num_points: number of cells; (x, y) in two dimensions.
         length: of the domain; (x, y) in two dimensions.
         dt: time step.
-        advection: ``central``, ``upwind`` or ``semi_lagrangian`` of ``physics.advection``, where their orders and limits stand.
+        advection: ``central``, ``upwind`` or ``semi_lagrangian``; orders and limits in ``physics.advection``.
 
-    Shapes: (batch, 1, *num_points), unchanged; diffusivity (batch,); velocity (batch,) in 1D, (batch, 2) in 2D; force like the state.
-        Without a velocity this is the heat equation.
+    Shapes: (batch, 1, *num_points), unchanged; diffusivity (batch,); velocity (batch,) in 1D, (batch, 2) in 2D;
+        force like the state. Without a velocity this is the heat equation.
     Units: length [m], dt [s], u [any], diffusivity nu [m^2/s], velocity c [m/s], force f [u/s].
-    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for 2 nu dt sum_d 1/dx_d^2 <= 1 and the scheme's own limit.
+    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for 2 nu dt sum_d 1/dx_d^2 <= 1 and the
+        scheme's limit.
     Raises: ValueError, TypeError as ``Solver``; ValueError for a diffusivity or velocity out of the stable range.
     """
 
@@ -34,19 +35,21 @@ class AdvectionDiffusion(Solver):
 
     def __init__(self, num_points: int | Sequence[int], length: float | Sequence[float], dt: float, advection=central):
         points = tuple(num_points) if isinstance(num_points, Sequence) else (num_points,)
-        self_length = tuple(map(float, length if isinstance(length, Sequence) else (length,)))
-        if len(points) not in (1, 2) or len(points) != len(self_length):
-            raise ValueError(f"{type(self).__name__}: num_points is {num_points} and length {length}; give one value each, or two each (x, y)")
+        lengths = tuple(map(float, length if isinstance(length, Sequence) else (length,)))
+        if len(points) not in (1, 2) or len(points) != len(lengths):
+            raise ValueError(f"{type(self).__name__}: num_points is {num_points} and length {length}; "
+                             "give one value each, or two each (x, y)")
         super().__init__(dt, (1, *points))
-        self.length = self_length
-        self.dx = tuple(extent / n for extent, n in zip(self_length, points))
+        self.length = lengths
+        self.dx = tuple(extent / n for extent, n in zip(lengths, points))
         self.advection = advection
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return (2,) if name == "velocity" and len(self.length) == 2 else super().parameter_shape(name)
 
     @like_state
-    def step(self, u: Tensor, *, diffusivity: Tensor, velocity: Tensor | None = None, force: Tensor | None = None) -> Tensor:
+    def step(self, u: Tensor, *, diffusivity: Tensor, velocity: Tensor | None = None,
+             force: Tensor | None = None) -> Tensor:
         axes = "xy"[:len(self.length)]
         domain = box(dict(zip(axes, self.length)))
         scalar = centered(u, domain)
@@ -58,7 +61,9 @@ class AdvectionDiffusion(Solver):
         c = math.wrap(velocity.reshape(-1, len(axes)), batch("b"), channel(vector=",".join(axes)))
         return from_centered(scalar.with_values(self.advection(scalar, c, c, rest, self.dt)))
 
-    def check_parameters(self, *, diffusivity: Tensor, velocity: Tensor | None = None, force: Tensor | None = None) -> None:
+    def check_parameters(self, *, diffusivity: Tensor, velocity: Tensor | None = None,
+                         force: Tensor | None = None) -> None:
         check_diffusion(self.label, "diffusivity", diffusivity, self.dt, self.dx)
         if velocity is not None:
-            self.advection.check(self.label, velocity.reshape(-1, len(self.dx), 1), "diffusivity", diffusivity, self.dt, self.dx)
+            everywhere = velocity.reshape(-1, len(self.dx), 1)  # (batch, axes, points)
+            self.advection.check(self.label, everywhere, "diffusivity", diffusivity, self.dt, self.dx)

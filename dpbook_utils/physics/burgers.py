@@ -17,12 +17,13 @@ class Burgers(Solver):
         num_points: number of cells.
         length: of the domain.
         dt: time step.
-        advection: ``central``, ``upwind`` or ``semi_lagrangian`` of ``physics.advection``, where their orders and limits stand.
+        advection: ``central``, ``upwind`` or ``semi_lagrangian``; orders and limits in ``physics.advection``.
 
     Shapes: (batch, 1, num_points) -> (batch, 1, num_points); viscosity (batch,); force (batch, 1, num_points).
     Units: length [m], dt [s], u [m/s], viscosity nu [m^2/s], force f [m/s^2].
-    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for dt <= dx^2 / (2 nu) and the scheme's own limit.
-    Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity, or an initial state of a roll-out, out of the stable range.
+    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for dt <= dx^2 / (2 nu) and the scheme's limit.
+    Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity, or a roll-out's initial state, out of the
+        stable range.
     """
 
     required = ("viscosity",)
@@ -47,8 +48,9 @@ class Burgers(Solver):
     def check_parameters(self, *, viscosity: Tensor, force: Tensor | None = None) -> None:
         check_diffusion(self.label, "viscosity", viscosity, self.dt, (self.dx,))
         if self.advection.needs_diffusion and not float(viscosity.min()) > 0:
-            raise ValueError(f"{self.label}: viscosity is 0, and central differences with forward Euler are unstable without it for every dt; "
-                             "give a positive viscosity, or build the solver with advection=upwind")
+            raise ValueError(f"{self.label}: viscosity is 0, and central differences with forward Euler are unstable "
+                             "without it for every dt; give a positive viscosity, or build the solver with "
+                             "advection=upwind")
 
     def check_state(self, u: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> None:
         self.advection.check(self.label, u, "viscosity", viscosity, self.dt, (self.dx,))

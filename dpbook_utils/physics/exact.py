@@ -12,10 +12,11 @@ from torch import Tensor
 
 
 def cell_centres(num_points: int | tuple[int, ...], length: float | tuple[float, ...]) -> Tensor:
-    """(axes, *num_points) float64: the points at which cell-centred states are given, (i + 1/2) dx along each axis."""
+    """(axes, *num_points) float64: where cell-centred states are given, (i + 1/2) dx along each axis."""
     points = (num_points,) if isinstance(num_points, int) else num_points
     lengths = length if isinstance(length, tuple) else (length,) * len(points)
-    axes = [(torch.arange(n, dtype=torch.float64) + 0.5) * extent / n for n, extent in zip(points, lengths, strict=True)]
+    axes = [(torch.arange(n, dtype=torch.float64) + 0.5) * extent / n
+            for n, extent in zip(points, lengths, strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
@@ -64,11 +65,12 @@ class ColeHopf:
 
         u_t + (u^2 / 2)_x = nu u_xx,   u(x, 0) = mean + amplitude sin(k x)
 
-    The Cole-Hopf transformation turns it into the heat equation. Its solution is a mean of initial values over where they came from,
+    The Cole-Hopf transformation turns it into the heat equation. Its solution is a mean of initial values over where
+    they came from,
 
         u(x, t) = int u(y, 0) w dy / int w dy,   w = exp(-(x - y)^2 / (4 nu t) - int_0^y u(z, 0) dz / (2 nu)),
 
-    with positive weights: no digits cancel, unlike in its Fourier series, which fails for ``amplitude / (nu k)`` above 30.
+    with positive weights: no digits cancel, unlike in its Fourier series, which fails for amplitude / (nu k) > 30.
 
     Attributes:
         wave_number: k [1/m].   viscosity: nu [m^2/s], positive.   amplitude, mean: [m/s].
@@ -103,9 +105,10 @@ class ColeHopf:
 class Sawtooth:
     r"""Burgers without viscosity: a ramp that flattens, and a shock that moves at the mean of the values beside it.
 
-        u_t + (u^2 / 2)_x = 0,   u = mean + slope xi / (1 + slope t),   xi = (x - mean t) folded into [-length/2, length/2)
+        u_t + (u^2 / 2)_x = 0,   u = mean + slope xi / (1 + slope t)
 
-    The shock is where xi jumps, at x = length / 2 + mean t; a scheme that does not conserve mass moves it at another speed.
+    with xi = x - mean t, folded into [-length/2, length/2).
+    The shock is where xi jumps, at x = length / 2 + mean t; a scheme that does not conserve mass misplaces it.
 
     Attributes:
         length: of the periodic domain [m].   slope: of the initial ramp [1/s], positive.   mean: [m/s].
@@ -156,7 +159,10 @@ class TaylorGreen:
 
 
 def kuramoto_sivashinsky_growth_rate(wave_number: float | Tensor) -> float | Tensor:
-    """``k^2 - k^4``: waves longer than 2 pi grow, k = 1/sqrt(2) fastest, at 1/4 per unit of time.   Source: kassam2005."""
+    """``k^2 - k^4``: waves longer than 2 pi grow, k = 1/sqrt(2) fastest, by 1/4 per unit of time.
+
+    Source: kassam2005.
+    """
     return wave_number**2 - wave_number**4
 
 
@@ -167,7 +173,8 @@ class GrowingMode:
         u_t + u_xx + u_xxxx = 0,   u = amplitude e^((k^2 - k^4) t) sin(k x)
 
     Attributes:
-        length: of the periodic domain.   mode: whole number of waves in it; k = 2 pi mode / length.   amplitude: initial.
+        length: of the periodic domain.   mode: whole number of waves in it, k = 2 pi mode / length.
+        amplitude: of the initial wave.
 
     Source: kassam2005.
     """

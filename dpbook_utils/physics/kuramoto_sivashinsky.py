@@ -27,7 +27,7 @@ class KuramotoSivashinsky(Solver):
 
         u_t + (u^2 / 2)_x + u_xx + u_xxxx = 0
 
-    Pseudo-spectral without dealiasing: linear terms exact, in Fourier space; a small wave k grows at the rate k^2 - k^4.
+    Pseudo-spectral without dealiasing; linear terms are exact, so that a small wave k grows at the rate k^2 - k^4.
 
     Args:
         num_points: number of cells.
@@ -37,11 +37,12 @@ class KuramotoSivashinsky(Solver):
 
     Shapes: (batch, 1, num_points) -> (batch, 1, num_points); length of the domain (batch,).
     Units: none; the equation is in its usual scaling, where waves shorter than 2 pi decay.
-    Order: 2 or 1 in time, spectral in space. The explicit nonlinear term bounds dt: on developed states (|u| about 3) etd1 on 48 points
-        blows up with sub-steps of 0.5 and not with 0.25; etdrk2 runs with both.
-    Agrees with exponax's ``KuramotoSivashinskyConservative`` with ``dealiasing_fraction=1`` to rounding, growing with the chaos, for states
-        without the highest wave of an even grid; exponax removes that wave before it squares the state.
-    Raises: ValueError, TypeError as ``Solver``; ValueError for a length that is not positive or that the points do not resolve.
+    Order: 2 or 1 in time, spectral in space. The explicit nonlinear term bounds dt: on developed states (|u| about 3)
+        etd1 on 48 points blows up with sub-steps of 0.5 and not with 0.25; etdrk2 runs with both.
+    Agrees with exponax's ``KuramotoSivashinskyConservative`` with ``dealiasing_fraction=1`` to rounding, which chaos
+        amplifies, for states without the highest wave of an even grid; exponax drops that wave before it squares.
+    Raises: ValueError, TypeError as ``Solver``; ValueError for a length that is not positive or that the points do
+        not resolve.
     Source: kassam2005.
     """
 
@@ -63,7 +64,8 @@ class KuramotoSivashinsky(Solver):
             phi1, phi2 = phi_functions(z)
             # The highest wave of an even grid has no sign: its derivative is zero.
             half_derivative = math.where(math.abs(n) < self.num_points / 2, -0.5j * k, 0)
-            operators = dict(linear=math.to_complex(math.exp(z)), product=dt * phi1 * half_derivative, correction=dt * phi2 * half_derivative)
+            operators = dict(linear=math.to_complex(math.exp(z)), product=dt * phi1 * half_derivative,
+                             correction=dt * phi2 * half_derivative)
             return {name: math.expand(operator, channel(c=1)).native("b,c,x") for name, operator in operators.items()}
 
     @like_state
@@ -78,8 +80,9 @@ class KuramotoSivashinsky(Solver):
     def check_parameters(self, *, length: Tensor) -> None:
         limit = torch.pi * self.num_points
         if not 0 < float(length.min()) <= float(length.max()) < limit:
-            raise ValueError(f"{self.label}: length is {float(length.min()):g} ... {float(length.max()):g}; it must be positive and below "
-                             f"pi num_points = {limit:g}, else no wave that decays is resolved. Change it, or take more points")
+            raise ValueError(f"{self.label}: length is {float(length.min()):g} ... {float(length.max()):g}; it must be "
+                             f"positive and below pi num_points = {limit:g}, else no wave that decays is resolved. "
+                             "Change it, or take more points")
 
 
 def phi_functions(z):
