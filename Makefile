@@ -21,7 +21,7 @@ book: $(READY)  ## execute the chapters and build _build/html/index.html
 test: unit notebooks pages  ## everything below: units, notebooks, book, browser
 
 unit: $(READY)  ## the package and the repository
-	$(PYTEST) $(addprefix --ignore=,$(PAGES))
+	$(PYTEST) --durations=10 $(addprefix --ignore=,$(PAGES))
 
 notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
 	DPBOOK_MODE=$(MODE) $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n logical --maxprocesses 4 \

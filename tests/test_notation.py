@@ -17,8 +17,8 @@ from dpbook_utils.rollout import Rollout, Sequential, repeat
 
 ROOT = Path(__file__).parents[1]
 PIECES = {piece.__name__: piece for piece in (
-    Additive, AdditiveRHS, GaussianNoise, Multiplicative, NoSolverGradient, Objective, PhysicsPath, Pushforward, Replace,
-    Rollout, Sequential, SolverParameter, TrajectoryLoss, Truncated, every_step, final_step, from_input,
+    Additive, AdditiveRHS, GaussianNoise, Multiplicative, NoSolverGradient, Objective, PhysicsPath, Pushforward,
+    Replace, Rollout, Sequential, SolverParameter, TrajectoryLoss, Truncated, every_step, final_step, from_input,
     from_solver)}
 VISCOSITY = torch.tensor([0.01, 0.02], dtype=torch.float64)
 
