@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -34,11 +35,12 @@ class Graph:
     def __init__(self):
         self.fx = fx.Graph()
         self.constants: dict[str, Tensor] = {}
-        self._versions: dict[str, int] = {}
+        self._watched: list[tuple[Tensor, int]] = []  # those too that simplify has folded into others
 
     def constant(self, value: Tensor) -> fx.Node:
-        name = f"constant_{len(self._versions)}"
-        self.constants[name], self._versions[name] = value, value._version
+        name = f"constant_{len(self._watched)}"
+        self.constants[name] = value
+        self._watched.append((value, value._version))
         with self.fx.inserting_before(next(iter(self.fx.nodes))):
             node = self.fx.create_node("get_attr", name, name=name)
         node.meta["like"] = _like(value)
@@ -47,7 +49,7 @@ class Graph:
     @property
     def is_current(self) -> bool:
         """No constant has been changed in place since it was recorded."""
-        return all(value._version == self._versions[name] for name, value in self.constants.items())
+        return all(value._version == version for value, version in self._watched)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run operation by operation; autograd and function transforms see each of them."""
@@ -81,6 +83,9 @@ class Recorder(TorchDispatchMode):
         self.nodes[value] = node
         node.meta.update(like=_like(value), depends=depends)
 
+    def depends(self, value: Tensor) -> bool:
+        return value in self.nodes and self.nodes[value].meta.get("depends", False)
+
     def node_of(self, value: Tensor) -> fx.Node:
         if value not in self.nodes:
             self.kept.append(value)
@@ -90,8 +95,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        depends = any(x in self.nodes and self.nodes[x].meta.get("depends") for x in inputs)
-        depends = depends or torch.Tag.nondeterministic_seeded in function.tags
+        depends = any(map(self.depends, inputs)) or torch.Tag.nondeterministic_seeded in function.tags
         reads = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags)
         if depends and reads and not _gathers(function, args):
             raise TraceError(f"{function} reads a tensor's value in Python (a branch on data, float(), .item(), a mask)")
@@ -108,16 +112,29 @@ class Recorder(TorchDispatchMode):
         return result
 
 
+class _NoNumpy(TorchFunctionMode):
+    """Refuses to hand values that depend on the inputs to NumPy or to Python lists."""
+
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and self.recorder.depends(args[0]):
+            raise TraceError("a tensor that depends on the inputs is handed to NumPy or a list")
+        return function(*args, **(kwargs or {}))
+
+
 def record(function: Callable, inputs: Sequence[Tensor]) -> Graph:
     """The graph of ``function(*inputs) -> [tensors]`` for inputs of these shapes, dtypes and devices.
 
-    Raises: TraceError if the function reads a value of a tensor that depends on the inputs.
+    Raises: TraceError if the function reads, in Python or NumPy, a value of a tensor that depends on the inputs.
     """
     graph = Graph()
     recorder = Recorder(graph)
     for i, value in enumerate(inputs):
         recorder.track(value, graph.fx.placeholder(f"input_{i}"), depends=True)
-    with recorder:
+    with recorder, _NoNumpy(recorder):
         outputs = function(*inputs)
     graph.fx.output([recorder.node_of(value) for value in outputs])
     return graph
@@ -332,12 +349,12 @@ def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], out
     part, copies = fx.Graph(), {}
     for x in inputs:
         copies[x] = part.placeholder(x.name)
-    wanted = set(outputs)
+    wanted = {*outputs, *(node for node in inside if not _is_pure(node))}
     for node in reversed(nodes):
         if node in wanted and node in inside:
             wanted.update(node.all_input_nodes)
     for node in nodes:
-        if node.op == "get_attr" and node in wanted or node.op == "call_function" and node in inside and (node in wanted or not _is_pure(node)):
+        if node in wanted and (node.op == "get_attr" or node.op == "call_function" and node in inside):
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output([copies[x] for x in outputs])
     return part

@@ -115,6 +115,9 @@ class Solver(nn.Module):
                             f"use {name}.to(u)")
         return value
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_checked": {}, "_precomputed": ({}, (), {})}  # a copy has seen no tensors yet
+
     @property
     def label(self) -> str:
         """How error messages name this solver."""
