@@ -116,11 +116,12 @@ def docstrings():
 
 def test_sources_named_in_docstrings_are_in_the_references():
     references = (ROOT / "book/references.bib").read_text(encoding="utf-8")
-    known = set(re.findall(r"^@\w+\{(\w+),", references, re.MULTILINE))
+    known = re.findall(r"^@\w+\{(\w+),", references, re.MULTILINE)
+    assert known == sorted(set(known)), "one entry a key, in the order of the alphabet"
     named = {(name, key) for name, text in docstrings() for line in re.findall(r"Sources?:([^\n]*)", text)
              for key in re.findall(r"[a-z]+\d{4}\w*", line)}
     assert len(named) >= 10
-    assert {key for _, key in named} <= known, sorted(pair for pair in named if pair[1] not in known)
+    assert {key for _, key in named} <= set(known), sorted(pair for pair in named if pair[1] not in known)
 
 
 def test_chapters_named_in_docstrings_exist():
