@@ -4,7 +4,8 @@ Every function returns a ``matplotlib`` figure on a white plate, readable in a l
 Okabe-Ito colours (distinguishable with colour-vision deficiency), each curve with its own dash pattern.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,10 +18,21 @@ STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, 
          "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
 
 
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the book's style, and leave nothing open: the notebook shows the returned figure once."""
+
+    @functools.wraps(draw)
+    def styled(*args, **options) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **options)
+        plt.close(figure)
+        return figure
+
+    return styled
+
+
 def _axes(columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
-    plt.close(figure)  # the notebook shows the returned figure once; the file keeps none open
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
     return figure, axes[0]
 
 
@@ -37,6 +49,7 @@ def _draw(axis, series: Mapping[str, Sequence]) -> None:
             axis.fill_between(_array(x), _array(band[0]), _array(band[1]), color=colour, alpha=0.2, linewidth=0)
 
 
+@_styled
 def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence], *, xlabel, ylabel: str,
            xlog: bool = False, ylog: bool = False, lines: Mapping[str, float] | None = None) -> Figure:
     """Curves over a common y axis, in one panel or several.
@@ -50,17 +63,19 @@ def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence]
     if not isinstance(next(iter(panels.values())), Mapping):
         panels = {"": panels}
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
-    figure, axes = _axes(len(panels), max(6.4, 3.9 * len(panels)), 3.6, sharey=True)
+    figure, axes = _axes(len(panels), 2.0 + max(5.0, 3.2 * len(panels)), 3.4, sharey=True)
     for axis, label, (title, series) in zip(axes, labels, panels.items(), strict=True):
         _draw(axis, series)
         for j, (name, y) in enumerate((lines or {}).items()):
             axis.axhline(y, color="#555555", linestyle=DASHES[(j + 3) % len(DASHES)], linewidth=1.2, label=name)
         axis.set(xlabel=label, title=title, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
     axes[0].set_ylabel(ylabel)
-    axes[-1].legend()
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(entries.values(), entries.keys(), loc="outside right upper")
     return figure
 
 
+@_styled
 def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float, label: str = "u [m/s]",
                start: float = 0.0) -> Figure:
     """Fields (time, x) side by side: space to the right, time upwards, one symmetric colour scale.
@@ -80,23 +95,19 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
     return figure
 
 
-def bars(values: Mapping[str, float], *, ylabel: str, log: bool = False, lines: Mapping[str, float] | None = None) -> Figure:
-    """One horizontal bar per entry, its value written beside it."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(values)), layout="constrained")
-    plt.close(figure)
+@_styled
+def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
+    """One horizontal bar per entry from zero, its value written beside it."""
+    figure, (axis,) = _axes(1, 6.4, 0.8 + 0.42 * len(values))
     drawn = axis.barh(list(values), [float(v) for v in values.values()], color=[COLOURS[i % len(COLOURS)] for i in range(len(values))])
     axis.bar_label(drawn, fmt=" {:.3g}")
-    for j, (name, x) in enumerate((lines or {}).items()):
-        axis.axvline(x, color="#555555", linestyle=DASHES[(j + 1) % len(DASHES)], label=name)
-    if lines:
-        axis.legend()
-    axis.set(xlabel=ylabel, xscale="log" if log else "linear")
+    axis.set(xlabel=xlabel)
     axis.margins(x=0.15)
     axis.invert_yaxis()
     return figure
 
 
+@_styled
 def maps(fields: Mapping[str, Sequence], *, length: float, label: str, arrows: Mapping[str, Sequence] | None = None) -> Figure:
     """Scalar fields (x, y) side by side on one symmetric colour scale, with velocities (2, x, y) as arrows."""
     values = {title: _array(field) for title, field in fields.items()}
