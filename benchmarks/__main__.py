@@ -1,0 +1,44 @@
+"""python -m benchmarks [--quick] [--write]"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory, side by side.")
+    parser.add_argument("--quick", action="store_true", help="small sizes, two repetitions: checks that all compute the same")
+    parser.add_argument("--write", action="store_true", help="write results/benchmarks.json and the table of README.md")
+    options = parser.parse_args(arguments)
+
+    from dpbook_utils import settings
+
+    from . import cases, report
+    from .measure import environment
+
+    settings.reproducible(0)
+    if cases.jax_twin is None:
+        print("JAX, exponax or optax is not installed: their columns are left out (pip install -r requirements-bench.txt)")
+    results = {"environment": environment(), "solvers": cases.solvers(2 if options.quick else 25)}
+    results["updates"] = cases.updates(2, num_steps=2, num_seeds=2) if options.quick else cases.updates(30)
+    if not options.quick:
+        results["memory"] = cases.memory()
+    table = report.markdown(results)
+    print(table)
+    if options.write:
+        (ROOT / "results").mkdir(exist_ok=True)
+        (ROOT / "results" / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
+        readme = ROOT / "README.md"
+        readme.write_text(report.insert(readme.read_text(), table))
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The benchmarks run, and what they compare computes the same. No test looks at a time."""
+
+import pytest
+import torch
+
+from benchmarks import cases, report
+from benchmarks.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def results():
+    threads = torch.get_num_threads()
+    yield main(["--quick"])
+    torch.set_num_threads(threads)
+
+
+def test_the_twins_agree_and_are_all_measured(results):
+    assert len(results["solvers"]) == 6 and len(results["updates"]) == 2
+    for record in results["solvers"]:
+        assert {"traced", "PhiFlow", "torch by hand"} <= set(record["times"])
+    assert {"recorded", "eager", "eager, nn.Conv1d"} <= set(results["updates"][0]["times"])
+    assert set(results["updates"][1]["times"]) == {"one after another", "together"}
+
+
+def test_a_twin_that_computes_something_else_is_noticed():
+    one = torch.ones(3)
+    with pytest.raises(AssertionError, match="not the same computation"):
+        cases._assert_close("twin", [one], [one + 1e-3])
+    with pytest.raises(AssertionError, match="not the same computation"):
+        cases._assert_close("twin", [one], [one * torch.nan])
+
+
+def test_the_table_goes_between_its_marks(results):
+    table = report.markdown(results)
+    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    written = report.insert(text, table)
+    assert written == f"before\n{report.BEGIN}\n{table}\n{report.END}\nafter\n"
+    assert report.insert(written, table) == written
+    with pytest.raises(ValueError, match="no place for the table"):
+        report.insert("no marks", table)
+
+
+def test_memory_is_measured_in_other_processes():
+    found = cases.memory(short=2, long=3)
+    assert found["gradients_equal"] and found["plain_mb"] > 0
