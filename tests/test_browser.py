@@ -7,82 +7,81 @@ from test_book import CHAPTERS
 KNOWN_ERROR = "Identifier 'THEBE_JS_URL' has already been declared"
 
 
-@pytest.fixture
-def context(browser):
-    context = browser.new_context()
-    yield context
-    context.close()
-
-
 class Visit:
     """A page opened from its file, and what happened on the way."""
 
-    def __init__(self, context, path, width: int = 1280, theme: str = "light"):
+    def __init__(self, browser, path):
         self.errors: list[str] = []
         self.requests: list[str] = []
-        context.route("**/*", self._block)
-        self.page = context.new_page()
-        self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.emulate_media(color_scheme=theme)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.goto(path.as_uri(), wait_until="load")
-        self.page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise")
-        self.page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => null) : null")
+        self.page = browser.new_page()
+        self.page.route("**/*", self._block)
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+        self.page.on("console", lambda message: self._note(message.text) if message.type == "error" else None)
+        self.page.goto(path.as_uri())
+        self.page.wait_for_function("window.MathJax ? MathJax.startup?.promise : true")
+        self.page.evaluate("window.MathJax?.startup.promise.then(() => null)")
 
-    def _block(self, route):
+    def _note(self, error: str) -> None:
+        if error != KNOWN_ERROR:
+            self.errors.append(error)
+
+    def _block(self, route) -> None:
         if route.request.url.startswith(("file:", "data:", "blob:")):
             route.continue_()
         else:
             self.requests.append(route.request.url)
             route.abort()
 
-    @property
-    def unexpected_errors(self) -> list[str]:
-        return [error for error in self.errors if error != KNOWN_ERROR]
+
+@pytest.fixture(scope="module", params=CHAPTERS)
+def chapter(request, browser, html):
+    visit = Visit(browser, html / f"{request.param}.html")
+    yield visit
+    visit.page.close()
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_page_loads_without_errors_or_requests(context, html, chapter):
-    visit = Visit(context, html / f"{chapter}.html")
-    assert visit.requests == []
-    assert visit.unexpected_errors == []
+@pytest.fixture
+def introduction(browser, html):
+    visit = Visit(browser, html / "book/intro.html")
+    yield visit.page
+    visit.page.close()
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_every_formula_is_typeset(context, html, chapter):
-    page = Visit(context, html / f"{chapter}.html").page
-    written, typeset = (page.locator(f"article {selector}").count() for selector in (".math", ".math mjx-container"))
+def test_page_loads_without_errors_or_requests(chapter):
+    assert chapter.requests == []
+    assert chapter.errors == []
+
+
+def test_every_formula_is_typeset(chapter):
+    written, typeset = (chapter.page.locator(f"article {what}").count() for what in (".math", ".math mjx-container"))
     assert typeset >= written
-    assert page.locator("mjx-merror").count() == 0
+    assert chapter.page.locator("mjx-merror").count() == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_page_fits_a_phone(context, html, chapter, theme):
-    page = Visit(context, html / f"{chapter}.html", width=390, theme=theme).page
-    too_wide = page.evaluate("""() => [...document.querySelectorAll('article *')].filter(element => {
+def test_page_fits_a_phone(chapter, theme):
+    chapter.page.emulate_media(color_scheme=theme)
+    chapter.page.set_viewport_size({"width": 390, "height": 844})
+    too_wide = chapter.page.evaluate("""() => [...document.querySelectorAll('article *')].filter(element => {
         for (let box = element; box.tagName !== 'ARTICLE'; box = box.parentElement)
             if (getComputedStyle(box).overflowX !== 'visible') return false;  // scrolls by itself
         return element.getBoundingClientRect().right > window.innerWidth + 1;
     }).map(element => element.outerHTML.slice(0, 120))""")
     assert too_wide == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert chapter.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_theme_button_changes_the_theme_and_the_figures_follow(context, html):
-    page = Visit(context, html / "book/intro.html").page
+def test_theme_button_changes_the_theme_and_the_figures_follow(introduction):
     ink = "getComputedStyle(document.querySelector('svg.dp-figure text')).fill"
     seen = {}
     for _ in range(3):  # the button goes round: automatic, light, dark
-        page.locator("button.theme-switch-button:visible").first.click()
-        seen[page.evaluate("document.documentElement.dataset.theme")] = page.evaluate(ink)
+        introduction.locator("button.theme-switch-button:visible").first.click()
+        seen[introduction.evaluate("document.documentElement.dataset.theme")] = introduction.evaluate(ink)
     assert set(seen) == {"light", "dark"}
     assert seen["light"] != seen["dark"]
 
 
-def test_search_finds_a_word_of_the_book(context, html):
-    page = Visit(context, html / "search.html").page
-    page.goto((html / "search.html").as_uri() + "?q=operator")
-    page.wait_for_selector("#search-results li a")
-    assert page.locator("#search-results li a").count() >= 1
+def test_search_finds_a_word_of_the_book(introduction, html):
+    introduction.goto((html / "search.html").as_uri() + "?q=operator")
+    introduction.wait_for_selector("#search-results li a")
+    assert introduction.locator("#search-results li a").count() >= 1
