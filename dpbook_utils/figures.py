@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # as many as do not divide the colours: 35 pairs
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
          "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 150,
          "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
@@ -40,8 +40,9 @@ def _array(values) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def _draw(axis, series: Mapping[str, Sequence]) -> None:
-    for i, (label, (x, y, *band)) in enumerate(series.items()):
+def _draw(axis, series: Mapping[str, Sequence], order: list[str]) -> None:
+    for label, (x, y, *band) in series.items():
+        i = order.index(label)
         colour = COLOURS[i % len(COLOURS)]
         marker = "o" if len(_array(x)) <= 12 else None
         axis.plot(_array(x), _array(y), label=label, color=colour, linestyle=DASHES[i % len(DASHES)], marker=marker, markersize=4)
@@ -64,8 +65,9 @@ def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence]
         panels = {"": panels}
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
     figure, axes = _axes(len(panels), 2.0 + max(5.0, 3.2 * len(panels)), 3.4, sharey=True)
+    order = list(dict.fromkeys(label for series in panels.values() for label in series))  # one style in all panels
     for axis, label, (title, series) in zip(axes, labels, panels.items(), strict=True):
-        _draw(axis, series)
+        _draw(axis, series, order)
         for j, (name, y) in enumerate((lines or {}).items()):
             axis.axhline(y, color="#555555", linestyle=DASHES[(j + 3) % len(DASHES)], linewidth=1.2, label=name)
         axis.set(xlabel=label, title=title, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
