@@ -5,8 +5,12 @@ import torch
 
 from dpbook_utils.diagnostics import gradient_check
 from dpbook_utils.experiments.e00_gradients import cases
-from dpbook_utils.experiments.e01_physics_as_loss import (PhysicsInformedNetwork, Reconstruction, finite_difference_closure,
-                                                          minimise)
+from dpbook_utils.experiments.e01_physics_as_loss import (
+    PhysicsInformedNetwork,
+    Reconstruction,
+    finite_difference_closure,
+    minimise,
+)
 from dpbook_utils.physics.trace import trace
 
 CASES = cases()
