@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory, side by side.")
-    parser.add_argument("--quick", action="store_true", help="small sizes, two repetitions: checks that all compute the same")
+    parser.add_argument("--quick", action="store_true", help="two repetitions: checks that all compute the same")
     parser.add_argument("--write", action="store_true", help="write results/benchmarks.json and the table of README.md")
     options = parser.parse_args(arguments)
 
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> dict:
 
     settings.reproducible(0)
     if cases.jax_twin is None:
-        print("JAX, exponax or optax is not installed: their columns are left out (pip install -r requirements-bench.txt)")
+        print("JAX, exponax or optax is not installed: their columns are left out "
+              "(pip install -r requirements-bench.txt)")
     results = {"environment": environment(), "solvers": cases.solvers(2 if options.quick else 25)}
     results["updates"] = cases.updates(2, num_steps=2, num_seeds=2) if options.quick else cases.updates(30)
     if not options.quick:

@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def solvers(repeats: int) -> list[dict]:
     """One step of each solver: PhiFlow, its trace, torch by hand, JAX; forward, and forward with the backward pass."""
     records = []
     for name, steps, inputs, jax_step in _solver_cases():
-        functions = {way: {key: (lambda step=step, act=act: act(step, inputs)) for key, step in steps.items()}
+        functions = {way: {key: partial(act, step, inputs) for key, step in steps.items()}
                      for way, act in (("forward", _forward), ("forward and backward", _value_and_gradients))}
         if jax_step is not None:
             functions["forward"]["JAX"], functions["forward and backward"]["JAX"] = _jax_step(jax_step, inputs[0])
@@ -55,14 +56,15 @@ def _solver_cases():
     yield from _case("Burgers, 128 points, batch 8", Burgers(128, 1.0, 0.002), handwritten.Burgers(128, 1.0, 0.002), u,
                      jax_twin and jax_twin.burgers(1.0, 128, 0.002, 0.01), viscosity=nu)
     u, length = random_fourier(16, 48, modes=8, seed=0), torch.full((16,), LENGTH)
-    yield from _case("Kuramoto-Sivashinsky (ETD1, 2 substeps), 48 points, batch 16", KuramotoSivashinsky(48, 1.0, etd1, 2),
+    yield from _case("Kuramoto-Sivashinsky (ETD1, 2 substeps), 48 points, batch 16",
+                     KuramotoSivashinsky(48, 1.0, etd1, 2),
                      handwritten.KuramotoSivashinsky(48, 1.0, 2, length), u,
                      jax_twin and jax_twin.kuramoto_sivashinsky(48, LENGTH, 1.0, 2), length=length)
     v, nu = random_velocity(4, (64, 64), modes=4, seed=0, lengths=(6.28, 6.28)), torch.full((4,), 0.01)
     solver = NavierStokes((64, 64), (6.28, 6.28), 0.02)
     second_order = solver.advection.__name__ == "mac_cormack"
-    yield from _case("Navier-Stokes, 64 x 64, batch 4", solver, HandwrittenNavierStokes(v, (6.28, 6.28), 0.02, second_order), v, None,
-                     viscosity=nu)
+    by_hand = HandwrittenNavierStokes(v, (6.28, 6.28), 0.02, second_order)
+    yield from _case("Navier-Stokes, 64 x 64, batch 4", solver, by_hand, v, None, viscosity=nu)
 
 
 def _case(name, solver, by_hand, u, jax_step, **parameters):
@@ -91,7 +93,7 @@ def _jax_step(step: Callable, u: Tensor) -> tuple[Callable, Callable]:
 
 
 def updates(repeats: int, num_steps: int = 8, num_seeds: int = 6, batch_size: int = 16) -> list[dict]:
-    """A whole training update, per seed: forward, backward, clipping, Adam. KS corrected by a network of 6.4k weights."""
+    """A whole training update, per seed: forward, backward, clipping, Adam. A network corrects coarse KS."""
     networks = [ConvResNet(1, 1, 1, conditions={"length": (LENGTH, 8.0)}, seed=seed) for seed in range(num_seeds)]
     u0, references = _pairs(batch_size * num_seeds, num_steps)
     length = torch.full((len(u0),), LENGTH)
@@ -112,9 +114,9 @@ def updates(repeats: int, num_steps: int = 8, num_seeds: int = 6, batch_size: in
         stepper = jax_twin.kuramoto_sivashinsky(48, LENGTH, 1.0, 2)
         first = batch(slice(0, 1))
         inputs = [jax_twin.array(x) for x in (first["u0"], first["reference"], 0 * first["length"])]
-        for name, conv in (("JAX, lax convolution", jax_twin.convolution), ("JAX, matrix convolution", jax_twin.matrix_convolution)):
+        for kind, conv in (("lax", jax_twin.convolution), ("matrix", jax_twin.matrix_convolution)):
             jitted = jax_twin.Update(stepper, conv, jax_twin.weights(networks[0]), num_steps, LEARNING_RATE, CLIP)
-            one[name] = lambda jitted=jitted: jitted(*inputs)
+            one[f"JAX, {kind} convolution"] = lambda jitted=jitted: jitted(*inputs)
     expected = [float(one["recorded"]()) for _ in range(3)]
     for name, function in one.items():
         if name != "recorded":
@@ -124,7 +126,8 @@ def updates(repeats: int, num_steps: int = 8, num_seeds: int = 6, batch_size: in
     alone = [update(_copy(network), TracedGradients, slice(i, i + 1)) for i, network in enumerate(networks)]
     _assert_close("losses of the ensemble", [torch.cat([step() for step in alone])], [together()])
     what = f"one update, unrolled {num_steps} steps"
-    name = f"Training, Kuramoto-Sivashinsky, 48 points, batch {batch_size}, {sum(w.numel() for w in networks[0].parameters())} weights"
+    num_weights = sum(w.numel() for w in networks[0].parameters())
+    name = f"Training, Kuramoto-Sivashinsky, 48 points, batch {batch_size}, {num_weights} weights"
     both = interleaved({"one after another": lambda: [step() for step in alone], "together": together}, repeats)
     return [{"case": name, "what": what, "times": interleaved(one, repeats)},
             {"case": name, "what": f"{what}, {num_seeds} seeds", "times": both}]
@@ -167,8 +170,9 @@ def memory(short: int = 16, long: int = 256) -> dict:
     (plain, expected), (_, found) = peaks[short, False], peaks[short, True]
     if not all(torch.equal(e, f) for e, f in zip(expected, found, strict=True)):
         raise AssertionError("gradients with and without checkpointing differ")
-    return {"case": "Navier-Stokes, 64 x 64, batch 4, with a network of 8 channels", "steps": [short, long], "plain_mb": plain,
-            "checkpointed_mb": [peaks[short, True][0], peaks[long, True][0]], "ratio": peaks[long, True][0] / plain,
+    return {"case": "Navier-Stokes, 64 x 64, batch 4, with a network of 8 channels", "steps": [short, long],
+            "plain_mb": plain, "checkpointed_mb": [peaks[short, True][0], peaks[long, True][0]],
+            "ratio": peaks[long, True][0] / plain,
             "gradients_equal": True}
 
 
@@ -177,9 +181,10 @@ def _peak(num_steps: int, checkpoint: bool) -> tuple[float, list[Tensor]]:
     v = random_velocity(4, (64, 64), modes=4, seed=0, lengths=(6.28, 6.28))
     solver = trace(NavierStokes((64, 64), (6.28, 6.28), 0.02), v, viscosity=0.01)
     network = ConvResNet(2, 2, 2, width=8, output_scale=1e-3)
-    objective = Objective(Rollout(Sequential(solver, Additive(network)), num_steps, checkpoint=checkpoint), TrajectoryLoss(every_step))
+    step = Sequential(solver, Additive(network))
+    objective = Objective(Rollout(step, num_steps, checkpoint=checkpoint), TrajectoryLoss(every_step))
     batch = {"u0": v, "reference": v.unsqueeze(1).expand(-1, num_steps, -1, -1, -1), "viscosity": 0.01}
-    one_step = Objective(Rollout(Sequential(solver, Additive(network)), 1), TrajectoryLoss(every_step))
+    one_step = Objective(Rollout(step, 1), TrajectoryLoss(every_step))
     Gradients(one_step)({**batch, "reference": batch["reference"][:, :1]})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     Gradients(objective)(batch)
@@ -189,12 +194,12 @@ def _peak(num_steps: int, checkpoint: bool) -> tuple[float, list[Tensor]]:
 
 def _resolved(values: list[Tensor]) -> list[Tensor]:
     """Without the shortest wave of the grid: exponax leaves it out of the nonlinear term, and so of the gradient."""
-    spectra = [torch.fft.rfft(x) for x in values]
-    return [torch.fft.irfft(torch.cat([s[..., :-1], torch.zeros_like(s[..., -1:])], -1), n=x.shape[-1]) for s, x in zip(spectra, values)]
+    return [torch.fft.irfft(torch.fft.rfft(x)[..., :-1], n=x.shape[-1]) for x in values]
 
 
 def _assert_close(what: str, expected: list[Tensor], found: list[Tensor]) -> None:
     for e, f in zip(expected, found, strict=True):
         difference = float((e - f).abs().max() / e.abs().max())
         if not difference <= TOLERANCE:
-            raise AssertionError(f"{what}: differs by {difference:.1e} of the largest value; these are not the same computation")
+            raise AssertionError(f"{what}: differs by {difference:.1e} of the largest value; "
+                                 "these are not the same computation")

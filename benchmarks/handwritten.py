@@ -26,7 +26,7 @@ class KuramotoSivashinsky:
         self.num_points, self.num_substeps, dt = num_points, num_substeps, dt / num_substeps
         k = 2 * torch.pi * torch.arange(num_points // 2 + 1, dtype=torch.float64) / length.double()[:, None, None]
         linear = (k**2 - k**4) * dt
-        phi1 = torch.where(linear.abs() < 1e-8, 1 + linear / 2, torch.expm1(linear) / torch.where(linear == 0, 1, linear))
+        phi1 = torch.where(linear == 0, 1, torch.expm1(linear) / torch.where(linear == 0, 1, linear))
         derivative = -0.5j * k
         derivative[..., -1] = 0
         complex_dtype = torch.complex64 if length.dtype == torch.float32 else torch.complex128

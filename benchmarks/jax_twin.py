@@ -20,7 +20,7 @@ def array(x: Tensor) -> jax.Array:
 
 
 def kuramoto_sivashinsky(num_points: int, length: float, dt: float, num_substeps: int) -> Callable:
-    """ETD1 without dealiasing, ``num_substeps`` parts, on (batch, 1, x): what ``KuramotoSivashinsky(integrator=etd1)`` is."""
+    """ETD1 without dealiasing, in parts, on (batch, 1, x): what ``KuramotoSivashinsky(integrator=etd1)`` is."""
     stepper = exponax.stepper.KuramotoSivashinskyConservative(
         1, length, num_points, dt / num_substeps, order=1, dealiasing_fraction=1.0)
     return jax.vmap(exponax.repeat(stepper, num_substeps))
@@ -68,7 +68,8 @@ def network(conv: Callable) -> Callable:
 class Update:
     """One jitted update: unrolled loss, gradient, clipping by norm, Adam."""
 
-    def __init__(self, solver: Callable, conv: Callable, layers: list, num_steps: int, learning_rate: float, clip_norm: float):
+    def __init__(self, solver: Callable, conv: Callable, layers: list, num_steps: int, learning_rate: float,
+                 clip_norm: float):
         apply = network(conv)
         optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
         self.layers, self.state = layers, optimizer.init(layers)

@@ -28,8 +28,8 @@ def _spread(values: list[float], unit: str) -> dict[str, float]:
 
 def environment() -> dict[str, str]:
     packages = ("torch", "numpy", "phiflow", "phiml", "jax", "exponax", "optax")
-    return {"processor": _processor(), "cores": str(os.cpu_count()), "threads": "1", "python": platform.python_version(),
-            **{name: _version(name) for name in packages}}
+    return {"processor": _processor(), "cores": str(os.cpu_count()), "threads": "1",
+            "python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def _version(name: str) -> str:

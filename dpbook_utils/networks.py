@@ -82,7 +82,8 @@ class ConvResNet(nn.Module):
 
     def __init__(self, ndim: int, channels_in: int, channels_out: int, *, width: int = 16, num_blocks: int = 4,
                  kernel_size: int = 3, padding: Padding | Sequence[Padding] = PERIODIC,
-                 conditions: Mapping[str, tuple[float, float]] | None = None, output_scale: float = 0.01, seed: int = 0):
+                 conditions: Mapping[str, tuple[float, float]] | None = None, output_scale: float = 0.01,
+                 seed: int = 0):
         super().__init__()
         if ndim not in (1, 2) or kernel_size % 2 == 0:
             raise ValueError(f"ConvResNet: ndim is {ndim}, kernel_size {kernel_size}; it has 1 or 2 spatial dimensions "
@@ -126,18 +127,19 @@ class ConvResNet(nn.Module):
 
     def _check(self, u: Tensor, conditions: dict) -> None:
         if u.ndim != self.ndim + 2 or u.shape[1] != self.channels_in or u.shape[0] % self.num_members:
-            raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; expected (batch, {self.channels_in}, *spatial) "
-                             f"with {self.ndim} spatial dimensions and a batch divisible by {self.num_members} members")
+            raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; expected (batch, {self.channels_in}, "
+                             f"*spatial) with {self.ndim} spatial dimensions and a batch divisible by "
+                             f"{self.num_members} members")
         if u.dtype != self.layers[0].weight.dtype:
             raise TypeError(f"ConvResNet: the state is {u.dtype}, the weights are {self.layers[0].weight.dtype}; "
                             "convert one of them")
         if set(conditions) != set(self.conditions):
-            raise ValueError(f"ConvResNet: called with conditions {sorted(conditions)}, built with {sorted(self.conditions)}; "
-                             "give exactly those")
+            raise ValueError(f"ConvResNet: called with conditions {sorted(conditions)}, built with "
+                             f"{sorted(self.conditions)}; give exactly those")
         for name, value in conditions.items():
             if isinstance(value, Tensor) and value.shape not in ((), u.shape[:1]):
-                raise ValueError(f"ConvResNet: condition {name} has shape {tuple(value.shape)}, expected {tuple(u.shape[:1])}: "
-                                 "one value per sample")
+                raise ValueError(f"ConvResNet: condition {name} has shape {tuple(value.shape)}, expected "
+                                 f"{tuple(u.shape[:1])}: one value per sample")
 
 
 class Ensemble(nn.Module):
@@ -159,8 +161,8 @@ class Ensemble(nn.Module):
         if not networks:
             raise ValueError("Ensemble: no networks given; give at least one")
         if len({repr(_architecture(network)) for network in networks}) > 1:
-            raise ValueError("Ensemble: the networks differ in more than their weights; build all of them with the same arguments "
-                             "except seed")
+            raise ValueError("Ensemble: the networks differ in more than their weights; build all of them with the "
+                             "same arguments except seed")
         weights = [dict(network.named_parameters()) for network in networks]
         self.stacked = _with_parameters(networks[0], lambda name: torch.cat([w[name].detach() for w in weights]))
 
@@ -240,7 +242,7 @@ def _product(columns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _PeriodicConv(torch.autograd.Function):
-    """Periodic convolution, with both gradients from one set of columns: autograd would keep those of h and add shifts."""
+    """Periodic convolution, both gradients from one set of columns: autograd would keep those of h and add shifts."""
 
     generate_vmap_rule = True
 

@@ -19,16 +19,16 @@ __all__ = ["TraceError", "TracedGradients"]
 class TracedGradients:
     """``gradients(batch)``: the members' losses, detached (members,); sets ``.grad`` of every trainable weight.
 
-    Does what ``training.Gradients`` does, from a graph that is recorded at the first batch and checked there: losses and
-    gradients equal the eager ones up to rounding. Another batch size, dtype, device or set of parameters, another unroll
-    length, mode (``train`` or ``eval``), gradient policy, loss placement or set of trainable weights is recorded and
-    checked when it is first met. Noise in the chain stays random: its draws are operations of the graph.
+    Does what ``training.Gradients`` does, from a graph that is recorded at the first batch and checked there: losses
+    and gradients equal the eager ones up to rounding. Another batch size, dtype, device or set of parameters, another
+    unroll length, mode (``train`` or ``eval``), gradient policy, loss placement or set of trainable weights is recorded
+    and checked when it is first met. Noise in the chain stays random: its draws are operations of the graph.
 
     Args:
         objective: what is minimised. Its callables (targets, weights, metrics) must depend on their arguments only.
 
-    Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, or if
-        the graph does not reproduce the eager pass; what ``objective`` raises.
+    Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, or
+        if the graph does not reproduce the eager pass; what ``objective`` raises.
     """
 
     def __init__(self, objective: Objective):
@@ -60,8 +60,9 @@ class _Recorded:
 
     def __init__(self, objective: Objective, tensors: dict[str, Tensor], weights: list[Tensor]):
         if objective.rollout.checkpoint:
-            raise TraceError("TracedGradients: a checkpointed roll-out computes each step again in the backward pass to save "
-                             "memory; a graph would keep everything. Use Rollout(..., checkpoint=False), or training.Gradients")
+            raise TraceError("TracedGradients: a checkpointed roll-out computes each step again in the backward pass "
+                             "to save memory; a graph would keep everything. Use Rollout(..., checkpoint=False), or "
+                             "training.Gradients")
 
         def losses_and_gradients(*inputs):
             with torch.enable_grad():
@@ -75,7 +76,8 @@ class _Recorded:
             with traceable_padding():
                 self.graph = record(losses_and_gradients, inputs)
         except TraceError as error:
-            raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. Use training.Gradients") from error
+            raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. "
+                             "Use training.Gradients") from error
         simplify(self.graph)
         self.program = Program(self.graph.fx, self.graph.constants)
         self._check(losses_and_gradients, inputs)
@@ -87,10 +89,11 @@ class _Recorded:
                 results.append(function(*inputs))
         for expected, found in zip(*results, strict=True):
             if not agree(expected, found):
-                raise TraceError("TracedGradients: the recorded graph does not give the losses and gradients of the objective "
-                                 f"(a difference of {float((expected - found).abs().max()):.3g} at scale "
-                                 f"{float(expected.abs().max()):.3g}): the objective depends on something else than its "
-                                 "arguments, such as a counter or NumPy's random numbers. Use training.Gradients")
+                raise TraceError("TracedGradients: the recorded graph does not give the objective's losses and "
+                                 f"gradients (a difference of {float((expected - found).abs().max()):.3g} at scale "
+                                 f"{float(expected.abs().max()):.3g}): the objective depends on something else "
+                                 "than its arguments, such as a counter or NumPy's random numbers. "
+                                 "Use training.Gradients")
 
 
 def _unchanged_generators(device: torch.device):

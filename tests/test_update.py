@@ -54,7 +54,10 @@ def assert_agree(objective, traced, batch, tolerance=1e-13):
         assert (e - f).abs().max() <= tolerance * e.abs().max()
 
 
-@pytest.mark.parametrize("policy", [FullGradient(), Truncated(2), NoSolverGradient(), Pushforward(), PhysicsPath()], ids=repr)
+POLICIES = [FullGradient(), Truncated(2), NoSolverGradient(), Pushforward(), PhysicsPath()]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_every_policy(solver, policy):
     ours = objective(solver, Additive(network()), policy=policy)
     traced = TracedGradients(ours)
@@ -63,7 +66,10 @@ def test_every_policy(solver, policy):
     assert len(traced._recorded) == 1
 
 
-@pytest.mark.parametrize("targets", [from_input, from_solver(Burgers(N, 1.0, 0.01)), from_solver(Burgers(N, 1.0, 0.01), detach=False)])
+TARGETS = [from_input, from_solver(Burgers(N, 1.0, 0.01)), from_solver(Burgers(N, 1.0, 0.01), detach=False)]
+
+
+@pytest.mark.parametrize("targets", TARGETS, ids=["input", "diverted", "diverted, not detached"])
 def test_targets_without_a_reference(solver, targets):
     ours = objective(solver, Additive(network()), targets=targets)
     assert_agree(ours, TracedGradients(ours), {**batch(), "reference": None})
@@ -93,9 +99,12 @@ def test_what_changes_is_recorded_anew(solver):
     ours = Objective(Rollout(step, M), TrajectoryLoss(every_step))
     traced = TracedGradients(ours)
     assert_agree(ours, traced, batch())
-    for change in [lambda: setattr(ours.rollout, "num_steps", 2), lambda: setattr(ours.rollout, "gradient", Truncated(1)),
-                   lambda: setattr(ours.rollout.gradient, "every", 2), lambda: setattr(ours.loss, "weights", final_step),
-                   lambda: setattr(solver.solver, "dt", 0.005), lambda: step[1].network.layers[0].bias.requires_grad_(False)]:
+    for change in [lambda: setattr(ours.rollout, "num_steps", 2),
+                   lambda: setattr(ours.rollout, "gradient", Truncated(1)),
+                   lambda: setattr(ours.rollout.gradient, "every", 2),
+                   lambda: setattr(ours.loss, "weights", final_step),
+                   lambda: setattr(solver.solver, "dt", 0.005),
+                   lambda: step[1].network.layers[0].bias.requires_grad_(False)]:
         count = len(traced._recorded)
         change()
         assert_agree(ours, traced, batch())
@@ -143,8 +152,8 @@ def test_fit_trains_the_same(solver):
     for trace_update in (False, True):
         ours = objective(solver, Additive(network()))
         optimizer = torch.optim.Adam(ours.parameters(), 1e-2)
-        fit(ours, [batch(), batch(seed=1)], optimizer, num_updates=6, clip_norm=0.1, curriculum={0: 1, 3: 3}, trace=trace_update,
-            progress=False)
+        fit(ours, [batch(), batch(seed=1)], optimizer, num_updates=6, clip_norm=0.1, curriculum={0: 1, 3: 3},
+            trace=trace_update, progress=False)
         trained.append(torch.cat([w.detach().flatten() for w in ours.parameters()]))
     assert (trained[0] - trained[1]).abs().max() < 1e-12
 
@@ -169,8 +178,10 @@ class NumpyNoise(nn.Module):
         return u + float(np.random.default_rng().normal())
 
 
-@pytest.mark.parametrize("operator, reason", [(Branches(), "branch on data"), (Counts(), "a counter"), (NumpyNoise(), "NumPy")],
-                         ids=["branch", "counter", "numpy"])
+REFUSED = [(Branches(), "branch on data"), (Counts(), "a counter"), (NumpyNoise(), "NumPy")]
+
+
+@pytest.mark.parametrize("operator, reason", REFUSED, ids=["branch", "counter", "numpy"])
 def test_what_cannot_be_recorded_is_refused(solver, operator, reason):
     with pytest.raises(TraceError, match=reason):
         TracedGradients(objective(solver, operator, Additive(network())))(batch())
@@ -183,7 +194,7 @@ def test_checkpointing_is_refused(solver):
 
 
 def test_errors_of_the_objective_come_through(solver):
-    ours = Objective(Rollout(Sequential(Additive(network()), solver), 1, gradient=NoSolverGradient()), TrajectoryLoss(every_step))
+    ours = objective(Additive(network()), solver, policy=NoSolverGradient(), num_steps=1)
     with pytest.raises(NoGradientPath):
         TracedGradients(ours)(batch())
     traced = TracedGradients(objective(solver, Additive(network())))

@@ -1,8 +1,8 @@
 """Tensor operations recorded as one graph, made shorter, and run without Python between them.
 
 ``record`` calls a function once and keeps the operations that reach torch's dispatcher, those of a backward pass
-included. ``simplify`` removes what does not change the result. ``Program`` hands the graph to TorchScript's interpreter,
-which runs it operation by operation in C++.   Chapter: 00_solver_as_operator.
+included. ``simplify`` removes what does not change the result. ``Program`` hands the graph to TorchScript's
+interpreter, which runs it operation by operation in C++.   Chapter: 00_solver_as_operator.
 """
 
 import math
@@ -98,7 +98,8 @@ class Recorder(TorchDispatchMode):
         depends = any(map(self.depends, inputs)) or torch.Tag.nondeterministic_seeded in function.tags
         reads = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags)
         if depends and reads and not _gathers(function, args):
-            raise TraceError(f"{function} reads a tensor's value in Python (a branch on data, float(), .item(), a mask)")
+            raise TraceError(f"{function} reads a tensor's value in Python (a branch on data, float(), .item(), a "
+                             "mask)")
         result = function(*args, **kwargs)
         if not any(isinstance(x, Tensor) for x in tree_leaves(result)):
             return result
@@ -207,7 +208,8 @@ def _viewed(node: fx.Node) -> fx.Node | None:
     return node.args[0] if node.target in _MAY_VIEW else None
 
 
-_MAY_VIEW = {aten._unsafe_view.default, aten.reshape.default, aten.contiguous.default, aten._to_copy.default, aten.to.dtype}
+_MAY_VIEW = {aten._unsafe_view.default, aten.reshape.default, aten.contiguous.default, aten._to_copy.default,
+             aten.to.dtype}
 
 
 def _written(nodes: Iterable[fx.Node]) -> set[fx.Node]:
@@ -325,7 +327,8 @@ def copy_graph(graph: fx.Graph) -> fx.Graph:
 
 
 def split(joint: Graph) -> tuple[Program, Program]:
-    """A graph ``(g, *inputs) -> [value, *gradients]`` in two: ``(*inputs) -> [value, *kept]``, ``(g, *kept) -> gradients``.
+    """A graph ``(g, *inputs) -> [value, *gradients]`` in two: ``(*inputs) -> [value, *kept]`` and
+    ``(g, *kept) -> gradients``.
 
     What does not depend on the cotangent g and is needed for the gradients is kept.
     """
@@ -339,8 +342,8 @@ def split(joint: Graph) -> tuple[Program, Program]:
     # What the backward pass writes to must be its own: it may run twice.
     targets = _written(node for node in nodes if node in backward)
     backward.update(node for node in nodes if node.op == "call_function" and _storage(node) in targets)
-    needed = dict.fromkeys(x for node in [*(n for n in nodes if n in backward), nodes[-1]] for x in node.all_input_nodes)
-    kept = [x for x in needed if x not in backward and x.op != "get_attr" and (x in gradients or not backward.isdisjoint(x.users))]
+    needed = dict.fromkeys([x for node in nodes if node in backward for x in node.all_input_nodes] + gradients)
+    kept = [x for x in needed if x not in backward and x.op != "get_attr"]
     return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants),
             Program(_part(nodes, backward, [g, *kept], gradients), joint.constants))
 
@@ -379,7 +382,8 @@ def _literal(value) -> str:
         return f'float("{value}")'
     if isinstance(value, torch.device):
         return f'torch.device("{value}")'
-    if value is None or isinstance(value, (bool, int, float, complex, str, torch.dtype, torch.layout, torch.memory_format)):
+    plain = (bool, int, float, complex, str, torch.dtype, torch.layout, torch.memory_format)
+    if value is None or isinstance(value, plain):
         return repr(value)
     raise TraceError(f"an argument of type {type(value).__name__} cannot be part of a graph ({value})")
 

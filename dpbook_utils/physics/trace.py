@@ -77,7 +77,8 @@ class TracedSolver(Solver):
             def step(u, *values):
                 return self.solver.step(u, **dict(zip(names, values)))
 
-            recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
+            with _apart():
+                recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
         return recorded
 
     def __getstate__(self) -> dict:
@@ -123,7 +124,8 @@ class _Recorded:
 
                 # Contiguous, like the gradients that run_backward is given: the recorded strides must hold.
                 g = torch.ones_like(self.plain(*self.examples[0]), memory_format=torch.contiguous_format)
-                joint = self._record(step_and_gradients, [g, *self.examples[0]])
+                with _apart():
+                    joint = self._record(step_and_gradients, [g, *self.examples[0]])
                 self.programs[needed] = split(joint)
         return self.programs[needed]
 
@@ -156,7 +158,8 @@ class _Replay(torch.autograd.Function):
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():  # these gradients will be differentiated themselves
             wanted = [x for x, need in zip(inputs, needed) if need]
-            found = torch.autograd.grad(ctx.recorded.plain(*inputs), wanted, g, create_graph=True, materialize_grads=True)
+            u_next = ctx.recorded.plain(*inputs)
+            found = torch.autograd.grad(u_next, wanted, g, create_graph=True, materialize_grads=True)
         else:
             found = ctx.run_backward(g.contiguous(), *kept)
         found = iter(found)
@@ -166,8 +169,9 @@ class _Replay(torch.autograd.Function):
 def fingerprint(value) -> Hashable:
     """What a graph bakes in: the plain attributes of a module and of its parts, and which tensors they hold."""
     if isinstance(value, nn.Module):
-        return tuple((type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name[0] != "_"),
-                      *map(id, module._buffers.values()), *map(id, module._parameters.values())) for module in value.modules())
+        return tuple(
+            (type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name[0] != "_"),
+             *map(id, module._buffers.values()), *map(id, module._parameters.values())) for module in value.modules())
     if isinstance(value, Tensor):
         return id(value), value._version
     if isinstance(value, (list, tuple)):
@@ -184,7 +188,7 @@ _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a
 
 
 def _off_kinks(u: Tensor) -> Tensor:
-    """The state, moved a little: at rest, say, a scheme has two one-sided derivatives, and one rounding decides between them."""
+    """The state, moved a little: at rest, say, a scheme has two one-sided derivatives, and rounding picks one."""
     return u + 0.01 * _scale(u) * _noise(u, seed=1)
 
 
@@ -208,16 +212,19 @@ def _check(label: str, step, graph, inputs: list[Tensor]) -> None:
     again, _ = _value_and_gradients(step, inputs)
     found, found_gradients = _value_and_gradients(graph, inputs)
     if not torch.equal(expected, again) and torch.isfinite(expected).all():
-        raise TraceError(f"{label}: two calls of the step on the same state differ (random numbers or a counter?); it cannot be replayed")
+        raise TraceError(f"{label}: two calls of the step on the same state differ (random numbers or a counter?); "
+                         "it cannot be replayed")
     if expected.dtype != inputs[0].dtype:
-        raise TraceError(f"{label}: the step turns {inputs[0].dtype} into {expected.dtype}; it must keep the state's dtype")
+        raise TraceError(f"{label}: the step turns {inputs[0].dtype} into {expected.dtype}; it must keep the state's "
+                         "dtype")
     pairs = [("value", expected, found)]
     pairs += [("gradient", e, f) for e, f in zip(expected_gradients, found_gradients)]
     for what, e, f in pairs:
         if not agree(e, f):
-            raise TraceError(f"{label}: the {what} of the recorded graph differs from the step's by {float((e - f).abs().max()):.3g}, its "
-                             f"largest entry being {float(e.abs().max()):.3g}. {_HINT} A backward written as torch.autograd.Function is "
-                             "lost: use torch.library.custom_op.")
+            raise TraceError(f"{label}: the {what} of the recorded graph differs from the step's by "
+                             f"{float((e - f).abs().max()):.3g}, its largest entry being {float(e.abs().max()):.3g}. "
+                             f"{_HINT} A backward written as torch.autograd.Function is lost: use "
+                             "torch.library.custom_op.")
 
 
 def agree(expected: Tensor, found: Tensor) -> bool:
@@ -234,8 +241,15 @@ def _value_and_gradients(step, inputs: list[Tensor]) -> tuple[Tensor, list[Tenso
     with torch.enable_grad():
         value = step(*leaves)
         weights = torch.linspace(-1, 1, value.numel(), dtype=value.dtype, device=value.device).cos().view(value.shape)
-        gradients = torch.autograd.grad(value, leaves, weights, allow_unused=True) if value.requires_grad else [None] * len(leaves)
+        gradients = [None] * len(leaves)
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, leaves, weights, allow_unused=True)
     return value.detach(), [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients)]
+
+
+def _apart():
+    """What recording saves for its own backward passes is no business of a checkpointed step that it happens in."""
+    return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
 
 
 @contextmanager
