@@ -104,7 +104,8 @@ class SolverParameter(SolverCoupling):
         transform: maps the output into the parameter's range; softplus keeps a viscosity positive.
     """
 
-    def __init__(self, solver: Solver, network: nn.Module, name: str, transform: Callable[[Tensor], Tensor] = torch.nn.functional.softplus):
+    def __init__(self, solver: Solver, network: nn.Module, name: str,
+                 transform: Callable[[Tensor], Tensor] = torch.nn.functional.softplus):
         super().__init__(solver, network, name)
         self.transform = transform
 
@@ -114,6 +115,7 @@ class SolverParameter(SolverCoupling):
 
 def _fitting(operator: nn.Module, u: Tensor, output: Tensor) -> Tensor:
     if output.shape != u.shape:
-        raise ValueError(f"{type(operator).__name__}: the network turns a state of shape {tuple(u.shape)} into {tuple(output.shape)}; "
-                         "it must return the state's shape (broadcasting would hide a wrong channel count)")
+        raise ValueError(f"{type(operator).__name__}: the network turns a state of shape {tuple(u.shape)} into "
+                         f"{tuple(output.shape)}; it must return the state's shape (broadcasting would hide a wrong "
+                         "channel count)")
     return output

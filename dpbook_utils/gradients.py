@@ -45,8 +45,10 @@ class NoSolverGradient(FullGradient):
 
     def apply(self, operator: nn.Module, u: Tensor, **parameters: Tensor) -> Tensor:
         if isinstance(operator, SolverCoupling):
-            raise ValueError(f"NoSolverGradient cannot cut {type(operator).__name__}: the network's output reaches the loss only through the "
-                             "solver, so nothing would be left to train it. Use Sequential(solver, Additive(network)), or another policy.")
+            raise ValueError(
+                f"NoSolverGradient cannot cut {type(operator).__name__}: the network's output reaches the loss only "
+                "through the solver, so nothing would be left to train it. "
+                "Use Sequential(solver, Additive(network)), or another policy.")
         if not isinstance(operator, Solver):
             return operator(u, **parameters)
         with torch.no_grad():

@@ -58,15 +58,16 @@ class TrajectoryLoss(nn.Module):
 
     def forward(self, trajectory: Tensor, reference: Tensor) -> Tensor:
         if trajectory.shape != reference.shape:
-            raise ValueError(f"TrajectoryLoss: the trajectory has shape {tuple(trajectory.shape)}, the reference {tuple(reference.shape)}; "
-                             "both are (batch, time, channels, *spatial)")
+            raise ValueError(f"TrajectoryLoss: the trajectory has shape {tuple(trajectory.shape)}, the reference "
+                             f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial)")
         return self.metric(trajectory, reference) @ self.weights_for(trajectory.shape[1]).to(trajectory)
 
     def weights_for(self, num_steps: int) -> Tensor:
         if num_steps not in self._tensors:
             weights = self.weights(num_steps) if callable(self.weights) else self.weights
             if weights.shape != (num_steps,) or abs(float(weights.sum()) - 1) > 1e-5:
-                raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum {float(weights.sum()):g}; "
-                                 f"a roll-out of {num_steps} steps needs ({num_steps},) and sum 1")
+                raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
+                                 f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) and "
+                                 "sum 1")
             self._tensors[num_steps] = weights
         return self._tensors[num_steps]

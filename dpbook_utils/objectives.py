@@ -16,10 +16,12 @@ class NoGradientPath(RuntimeError):
 def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
     """The reference that comes with the batch, as long as the roll-out: supervised training."""
     if reference is None:
-        raise ValueError("Objective: this objective compares with the batch's reference; call it with reference=(batch, time, channels, *spatial)")
+        raise ValueError("Objective: this objective compares with the batch's reference; "
+                         "call it with reference=(batch, time, channels, *spatial)")
     if reference.ndim != trajectory.ndim or reference.shape[1] < trajectory.shape[1]:
-        raise ValueError(f"Objective: the reference has shape {tuple(reference.shape)}, the roll-out {tuple(trajectory.shape)}; "
-                         "the reference must be (batch, time, channels, *spatial) with at least as many steps")
+        raise ValueError(f"Objective: the reference has shape {tuple(reference.shape)}, the roll-out "
+                         f"{tuple(trajectory.shape)}; the reference must be (batch, time, channels, *spatial) with at "
+                         "least as many steps")
     return reference[:, :trajectory.shape[1]]
 
 
@@ -79,7 +81,7 @@ class Objective(nn.Module):
         losses = self.loss(trajectory, self.targets(u0, trajectory, reference, parameters))
         if torch.is_grad_enabled() and not losses.requires_grad and any(p.requires_grad for p in self.parameters()):
             raise NoGradientPath(
-                f"the loss does not depend on any weight: {self.rollout.gradient!r} cuts every path from the network to the loss. "
-                "With the solver last, put the loss before it (Rollout(..., record_after=...)), let the network act last "
-                "(Sequential(solver, Additive(network))), or use FullGradient().")
+                f"the loss does not depend on any weight: {self.rollout.gradient!r} cuts every path from the network "
+                "to the loss. With the solver last, put the loss before it (Rollout(..., record_after=...)), let the "
+                "network act last (Sequential(solver, Additive(network))), or use FullGradient().")
         return losses.unflatten(0, (self.num_members, -1)).mean(1)

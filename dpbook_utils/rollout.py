@@ -57,15 +57,16 @@ class Rollout(nn.Module):
         from which a solver of the chain is unstable.
     """
 
-    def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(), record_after: int = -1,
-                 checkpoint: bool = False):
+    def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(),
+                 record_after: int = -1, checkpoint: bool = False):
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"Rollout: num_steps is {num_steps}; it must be at least 1")
         self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
         places = len(list(_operators(step)))
         if not -places <= record_after < places:
-            raise ValueError(f"Rollout: record_after is {record_after}, but the step has {places} operators (0 ... {places - 1}, or -1 for the last)")
+            raise ValueError(f"Rollout: record_after is {record_after}, but the step has {places} operators "
+                             f"(0 ... {places - 1}, or -1 for the last)")
         self.record_after = record_after % places
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
@@ -94,14 +95,15 @@ class Rollout(nn.Module):
         known = parameter_names(self.step)
         unknown = sorted(set(parameters) - set(known))
         if unknown:
-            raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. The step takes {', '.join(known) or 'none'}")
+            raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. "
+                             f"The step takes {', '.join(known) or 'none'}")
         # A number stands for one value per sample; made a tensor once, it is checked by the solvers once.
         parameters = {name: torch.full(u.shape[:1], float(value), dtype=u.dtype, device=u.device)
                       if isinstance(value, (int, float)) else value for name, value in parameters.items()}
         if current_recorder() is None:
             if not torch.isfinite(u).all():
-                raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are NaN or infinite; "
-                                 "check where it comes from (an earlier roll-out that diverged?)")
+                raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are "
+                                 "NaN or infinite; check where it comes from (an earlier roll-out that diverged?)")
             for operator in _operators(self.step):
                 if isinstance(operator, Solver):
                     operator.check_shape(u)

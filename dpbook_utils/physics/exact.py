@@ -26,7 +26,7 @@ def lower_faces(num_points: tuple[int, ...], length: tuple[float, ...]) -> Tenso
     They are the lower faces of axis c: the cell centres, half a cell down along c.
     """
     x = cell_centres(num_points, length)
-    half_cells = torch.diag(torch.tensor([extent / n / 2 for n, extent in zip(num_points, length)], dtype=torch.float64))
+    half_cells = torch.tensor([extent / n / 2 for n, extent in zip(num_points, length)], dtype=torch.float64).diag()
     return x - half_cells.reshape(*half_cells.shape, *(1,) * len(num_points))
 
 
@@ -133,7 +133,8 @@ class TaylorGreen:
         v_t + (v . grad) v = -grad p + nu laplace v,   div v = 0
         v^x = m^x + a cos(k^x xi) sin(k^y eta),   v^y = m^y - a (k^x / k^y) sin(k^x xi) cos(k^y eta)
 
-    with (xi, eta) = (x, y) - m t and a = A e^(-nu |k|^2 t). The vortices' own advection is a pressure gradient; that by the mean flow is not.
+    with (xi, eta) = (x, y) - m t and a = A e^(-nu |k|^2 t). The vortices' own advection is a pressure gradient; that by
+    the mean flow is not.
     Here ``x`` is ``lower_faces(...)``: component c of the result is at the points x[c].
 
     Attributes:

@@ -48,7 +48,10 @@ class Solver(nn.Module):
         return self.state_shape if name == "force" else ()
 
     def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
-        """What ``step`` takes besides the state, if computing it from the parameters is dear: done once in a roll-out."""
+        """What ``step`` takes besides the state, if computing it from the parameters is dear.
+
+        Done once in a roll-out.
+        """
         return parameters
 
     def check_parameters(self, **parameters: Tensor) -> None:
@@ -63,12 +66,14 @@ class Solver(nn.Module):
 
     def check_shape(self, u: Tensor) -> None:
         if not isinstance(u, Tensor):
-            raise TypeError(f"{self.label}: the state is a {type(u).__name__}; give a torch.Tensor of shape {self._expected}")
+            raise TypeError(f"{self.label}: the state is a {type(u).__name__}; "
+                            f"give a torch.Tensor of shape {self._expected}")
         if tuple(u.shape[1:]) != self.state_shape or u.ndim == 0:
             raise ValueError(f"{self.label}: the state has shape {tuple(u.shape)}, expected {self._expected}; "
                              "reshape it, or build the solver for this grid")
         if u.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64; convert it")
+            raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64; "
+                            "convert it")
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
@@ -77,12 +82,14 @@ class Solver(nn.Module):
             raise ValueError(f"{self.label}: unknown parameter {', '.join(unknown)}; it takes {self._names}")
         missing = sorted(set(self.required) - set(parameters))
         if missing:
-            raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; call solver(u, {missing[0]}=...)")
+            raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; "
+                             f"call solver(u, {missing[0]}=...)")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
         if current_recorder() is None and not _same(prepared, self._checked):
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
-                    raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; check where it is computed")
+                    raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; "
+                                     "check where it is computed")
             self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             self._checked = _identity(prepared)
@@ -105,14 +112,16 @@ class Solver(nn.Module):
         if isinstance(value, (int, float)):
             value = torch.full((), float(value), dtype=u.dtype, device=u.device)
         if not isinstance(value, Tensor):
-            raise TypeError(f"{self.label}: parameter {name} is a {type(value).__name__}; give a number or a tensor of shape {expected}")
+            raise TypeError(f"{self.label}: parameter {name} is a {type(value).__name__}; "
+                            f"give a number or a tensor of shape {expected}")
         if value.ndim == 0:
             value = value.expand(expected)
         if tuple(value.shape) != expected:
-            raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}: one value per sample")
+            raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}: "
+                             "one value per sample")
         if value.dtype != u.dtype or value.device != u.device:
-            raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, the state {u.dtype} on {u.device}; "
-                            f"use {name}.to(u)")
+            raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, "
+                            f"the state {u.dtype} on {u.device}; use {name}.to(u)")
         return value
 
     def __getstate__(self) -> dict:
