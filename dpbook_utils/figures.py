@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # as many as do not divide the colours: 35 pairs
-STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
-         "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 150,
-         "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
+STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+         "grid.color": "#dddddd", "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white",
+         "figure.dpi": 150, "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
 
 
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -45,7 +45,8 @@ def _draw(axis, series: Mapping[str, Sequence], order: list[str]) -> None:
         i = order.index(label)
         colour = COLOURS[i % len(COLOURS)]
         marker = "o" if len(_array(x)) <= 12 else None
-        axis.plot(_array(x), _array(y), label=label, color=colour, linestyle=DASHES[i % len(DASHES)], marker=marker, markersize=4)
+        axis.plot(_array(x), _array(y), label=label, color=colour, linestyle=DASHES[i % len(DASHES)], marker=marker,
+                  markersize=4)
         if band:
             axis.fill_between(_array(x), _array(band[0]), _array(band[1]), color=colour, alpha=0.2, linewidth=0)
 
@@ -89,7 +90,8 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
     scale = max(np.abs(field[np.isfinite(field)]).max() for field in values.values())
     figure, axes = _axes(len(values), max(4.5, 3.2 * len(values)), 3.4, sharey=True)
     for axis, (title, field) in zip(axes, values.items()):
-        image = axis.imshow(field, origin="lower", aspect="auto", extent=(start, start + length, 0, duration), vmin=-scale, vmax=scale)
+        image = axis.imshow(field, origin="lower", aspect="auto", extent=(start, start + length, 0, duration),
+                            vmin=-scale, vmax=scale)
         axis.set(xlabel="x [m]", title=title)
         axis.grid(False)
     axes[0].set_ylabel("time [s]")
@@ -101,7 +103,8 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
 def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
     """One horizontal bar per entry from zero, its value written beside it."""
     figure, (axis,) = _axes(1, 6.4, 0.8 + 0.42 * len(values))
-    drawn = axis.barh(list(values), [float(v) for v in values.values()], color=[COLOURS[i % len(COLOURS)] for i in range(len(values))])
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
+    drawn = axis.barh(list(values), [float(v) for v in values.values()], color=colours)
     axis.bar_label(drawn, fmt=" {:.3g}")
     axis.set(xlabel=xlabel)
     axis.margins(x=0.15)
@@ -110,7 +113,8 @@ def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
 
 
 @_styled
-def maps(fields: Mapping[str, Sequence], *, length: float, label: str, arrows: Mapping[str, Sequence] | None = None) -> Figure:
+def maps(fields: Mapping[str, Sequence], *, length: float, label: str,
+         arrows: Mapping[str, Sequence] | None = None) -> Figure:
     """Scalar fields (x, y) side by side on one symmetric colour scale, with velocities (2, x, y) as arrows."""
     values = {title: _array(field) for title, field in fields.items()}
     scale = max(np.abs(field).max() for field in values.values())
@@ -121,7 +125,8 @@ def maps(fields: Mapping[str, Sequence], *, length: float, label: str, arrows: M
             v = _array(arrows[title])
             every = max(1, v.shape[1] // 16)
             places = (np.arange(0, v.shape[1], every) + 0.5) * length / v.shape[1]
-            axis.quiver(places, places, v[0, ::every, ::every].T, v[1, ::every, ::every].T, color="#222222", width=0.005)
+            along_x, along_y = v[:, ::every, ::every]
+            axis.quiver(places, places, along_x.T, along_y.T, color="#222222", width=0.005)
         axis.set(xlabel="x [m]", title=title)
         axis.grid(False)
     axes[0].set_ylabel("y [m]")

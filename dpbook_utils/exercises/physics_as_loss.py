@@ -20,14 +20,19 @@ def check_prior(u0: Tensor | None, problem: Reconstruction, largest_error: float
         return not_yet("That is the truth itself, which the method must not see.")
     error, loss = problem.error(u0), float(problem.misfit(u0))
     if error <= largest_error:
-        return right(f"Error {error:.4f} with a misfit of {loss:.2g}: the prior chose among the states that explain the observation.")
+        return right(f"Error {error:.4f} with a misfit of {loss:.2g}: "
+                     "the prior chose among the states that explain the observation.")
     if loss > 0.01:
         return not_yet(f"The misfit is still {loss:.2g}: the prior is too strong, or there were too few updates.")
-    return not_yet(f"The misfit is small ({loss:.2g}), but the error is {error:.3f}: the prior is too weak to choose. Raise its weight by factors of ten.")
+    return not_yet(f"The misfit is small ({loss:.2g}), but the error is {error:.3f}: the prior is too weak to choose. "
+                   "Raise its weight by factors of ten.")
 
 
 def check_branch(answers: Tensor | None, u0: Tensor) -> Feedback:
-    """Exercise 2: answers of a network trained by DP that always chooses the positive branch; ``u0`` are the right ones."""
+    """Exercise 2: answers of a network trained by DP that always chooses the positive branch.
+
+    ``u0`` are the right ones.
+    """
     if answers is None:
         return not_yet("Replace None by the network's answers for the test observations.")
     if answers.shape != u0.shape:
@@ -36,7 +41,10 @@ def check_branch(answers: Tensor | None, u0: Tensor) -> Feedback:
     positive = float((answers.mean((1, 2)) > 0).float().mean())
     error = float(((answers - u0.abs()).flatten(1).norm(dim=1) / u0.flatten(1).norm(dim=1)).mean())
     if positive < 0.95:
-        return not_yet(f"Only {positive:.0%} of the answers are positive. What could the loss, or the last layer, say about negative values?")
+        return not_yet(f"Only {positive:.0%} of the answers are positive. "
+                       "What could the loss, or the last layer, say about negative values?")
     if error > 0.35:
-        return not_yet(f"The answers are positive, but {error:.0%} away from the truth: is the physics still in the loss?")
-    return right(f"{positive:.0%} positive, {error:.0%} from the truth: the physics gives the size, your prior the sign.")
+        return not_yet(f"The answers are positive, but {error:.0%} away from the truth: "
+                       "is the physics still in the loss?")
+    return right(f"{positive:.0%} positive, {error:.0%} from the truth: "
+                 "the physics gives the size, your prior the sign.")

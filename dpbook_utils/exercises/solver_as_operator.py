@@ -28,7 +28,8 @@ def check_viscosity_gradient(answer, solver: Solver, u0: Tensor, num_steps: int,
     if close(answer, expected):
         return right(f"dE/dnu = {expected:.5g}: energy falls when the viscosity grows.")
     if answer == 0:
-        return not_yet("Your gradient is zero. Does the viscosity tensor have requires_grad=True, and is it the one given to the roll-out?")
+        return not_yet("Your gradient is zero. "
+                       "Does the viscosity tensor have requires_grad=True, and is it the one given to the roll-out?")
     if close(-answer, expected):
         return not_yet("The sign is wrong: more viscosity means less energy.")
     if close(answer, 2 * expected):
@@ -61,13 +62,16 @@ def check_advection_solver(make_solver) -> Feedback:
         return u - speed[:, None, None] * dt * num_points / length * shift * (u - torch.roll(u, shift, -1))
 
     if torch.allclose(found, upwind(-1)):
-        return not_yet("You took the downwind neighbour, which is unstable: with c > 0 the information comes from the left, torch.roll(u, 1, -1).")
+        return not_yet("You took the downwind neighbour, which is unstable: "
+                       "with c > 0 the information comes from the left, torch.roll(u, 1, -1).")
     if not torch.allclose(found, upwind(1)):
-        return not_yet(f"The values differ from u - c dt/dx (u - u_left) by up to {float((found - upwind(1)).abs().max()):.2g}. "
+        difference = float((found - upwind(1)).abs().max())
+        return not_yet(f"The values differ from u - c dt/dx (u - u_left) by up to {difference:.2g}. "
                        "Is the speed one value per sample, of shape (batch,), and dx = length / num_points?")
     leaf = u.clone().requires_grad_()
     if not solver(leaf, speed=speed).requires_grad:
-        return not_yet("No gradient flows from the result to the state: is there a .detach(), torch.no_grad() or NumPy in the step?")
+        return not_yet("No gradient flows from the result to the state: "
+                       "is there a .detach(), torch.no_grad() or NumPy in the step?")
     try:
         trace(solver, u, speed=speed)
     except TraceError as error:

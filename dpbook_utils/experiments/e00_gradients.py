@@ -37,14 +37,17 @@ def cases(seed: int = 0) -> dict[str, Case]:
     found = {}
     for scheme in (central, upwind, semi_lagrangian):
         name = type(scheme).__name__
-        found[f"Burgers, {name}"] = Case(Burgers(32, 1.0, 0.005, scheme), u, {"viscosity": values(0.02, 0.03), "force": force})
+        found[f"Burgers, {name}"] = Case(
+            Burgers(32, 1.0, 0.005, scheme), u, {"viscosity": values(0.02, 0.03), "force": force})
         found[f"AdvectionDiffusion, {name}"] = Case(
             AdvectionDiffusion((12, 12), (1.0, 1.0), 0.01, scheme), plane,
-            {"diffusivity": values(0.05, 0.03), "velocity": values(0.7, -0.4, 0.3, 0.5).view(2, 2), "force": random(2, 1, 12, 12)})
+            {"diffusivity": values(0.05, 0.03), "velocity": values(0.7, -0.4, 0.3, 0.5).view(2, 2),
+             "force": random(2, 1, 12, 12)})
     for integrator in (etd1, etdrk2):
         found[f"KuramotoSivashinsky, {integrator.__name__}"] = Case(
             KuramotoSivashinsky(32, 0.1, integrator), random(2, 1, 32), {"length": values(20.0, 30.0)})
     for scheme in (staggered_semi_lagrangian, mac_cormack):
         found[f"NavierStokes, {scheme.__name__}"] = Case(
-            NavierStokes((16, 16), (1.0, 1.0), 0.01, scheme), velocity, {"viscosity": values(0.01, 0.02), "force": random(2, 2, 16, 16)})
+            NavierStokes((16, 16), (1.0, 1.0), 0.01, scheme), velocity,
+            {"viscosity": values(0.01, 0.02), "force": random(2, 2, 16, 16)})
     return found

@@ -25,7 +25,8 @@ class Reconstruction:
     """The problem: what is observed, what is true, and how an answer is judged.
 
     Attributes:
-        truth: (33, 1, 128) the exact solution at all times.   observed: (1, 1, 128), its state at step 16.   x: (128,) points [m].
+        truth: (33, 1, 128) the exact solution at all times.   observed: (1, 1, 128), its state at step 16.
+        x: (128,) points [m].
         solver: semi-Lagrangian Burgers, whose error is the floor of every method that uses it.
     """
 
@@ -38,11 +39,13 @@ class Reconstruction:
         self.x = centres[0].to(dtype)
         self.truth = torch.cat([exact(centres, k * self.dt) for k in range(self.num_steps + 1)]).to(dtype)
         self.observed = self.truth[self.observed_step:self.observed_step + 1]
-        self.solver = trace(Burgers(self.num_points, self.length, self.dt, semi_lagrangian), self.observed, viscosity=self.viscosity)
+        burgers = Burgers(self.num_points, self.length, self.dt, semi_lagrangian)
+        self.solver = trace(burgers, self.observed, viscosity=self.viscosity)
 
     def misfit(self, u0: Tensor) -> Tensor:
         """Mean squared difference to the observation that each initial state leads to: (batch, 1, 128) -> (batch,)."""
-        return (repeat(self.solver, self.observed_step)(u0, viscosity=self.viscosity) - self.observed).square().mean((1, 2))
+        found = repeat(self.solver, self.observed_step)(u0, viscosity=self.viscosity)
+        return (found - self.observed).square().mean((1, 2))
 
     def sequence(self, u0: Tensor) -> Tensor:
         """(33, 1, 128): all states that follow from an initial state."""
@@ -69,7 +72,8 @@ class Progress(NamedTuple):
 
 
 def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, error: Callable[[], float], *,
-             num_updates: int | None = None, seconds: float | None = None, records: int = 40, label: str = "") -> Progress:
+             num_updates: int | None = None, seconds: float | None = None, records: int = 40,
+             label: str = "") -> Progress:
     """Run an optimiser for a number of updates or a wall-clock budget, and record loss and error on the way.
 
     Args:
@@ -89,7 +93,8 @@ def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, er
         evaluations += 1
         return closure()
 
-    with tqdm(total=total, desc=label, bar_format="{desc}: {percentage:3.0f}%|{bar}| {remaining} left", mininterval=1) as bar:
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left"
+    with tqdm(total=total, desc=label, bar_format=bar_format, mininterval=1) as bar:
         update = 0
         while (update if seconds is None else used) < total:
             start = time.perf_counter()
@@ -107,7 +112,8 @@ def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, er
     return progress
 
 
-def finite_difference_closure(loss: Callable[[Tensor], Tensor], unknown: Tensor, eps: float = 1e-3) -> Callable[[], Tensor]:
+def finite_difference_closure(loss: Callable[[Tensor], Tensor], unknown: Tensor,
+                              eps: float = 1e-3) -> Callable[[], Tensor]:
     """A closure that estimates the gradient by forward differences: one extra solve for each unknown.
 
     Args:
