@@ -94,8 +94,9 @@ class NotASolver(nn.Module):
 
 
 @pytest.mark.parametrize("make_solver, right, hint", [
-    (Upwind, True, "everywhere in the course"), (Downwind, False, "downwind"), (WrongSpeed, False, "one value per sample"),
-    (Detached, False, "No gradient flows"), (Branching, False, "cannot be recorded"), (Shorter, False, "must keep it"),
+    (Upwind, True, "everywhere in the course"), (Downwind, False, "downwind"),
+    (WrongSpeed, False, "one value per sample"), (Detached, False, "No gradient flows"),
+    (Branching, False, "cannot be recorded"), (Shorter, False, "must keep it"),
     (NoParameter, False, "unknown parameter speed"), (NotASolver, False, "does not inherit")])
 def test_advection_solver(make_solver, right, hint):
     feedback = check_advection_solver(make_solver)
@@ -134,6 +135,7 @@ def test_l_bfgs_without_a_prior_explains_the_observation_and_fails(problem):
 def test_branch():
     u0 = 1 + 0.3 * torch.randn(20, 1, 32, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
     assert check_branch(u0, u0).right
-    for answers, hint in [(-u0, "0% of the answers are positive"), (0.2 * u0, "still in the loss"), (u0[:, 0], "expected (20, 1, 32)")]:
+    for answers, hint in [(-u0, "0% of the answers are positive"), (0.2 * u0, "still in the loss"),
+                          (u0[:, 0], "expected (20, 1, 32)")]:
         feedback = check_branch(answers, u0)
         assert not feedback.right and hint in feedback.message

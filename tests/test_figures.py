@@ -9,17 +9,19 @@ T = torch.linspace(1, 10, 50)
 
 
 def test_curves_have_labels_units_and_their_own_dash():
-    figure = figures.curves({f"method {i}": (T, T**i) for i in range(1, 8)}, xlabel="time [s]", ylabel="error [m/s]", ylog=True,
-                            lines={"published": 3.0})
+    methods = [f"method {i}" for i in range(1, 8)]
+    figure = figures.curves({method: (T, T**i) for i, method in enumerate(methods, 1)}, xlabel="time [s]",
+                            ylabel="error [m/s]", ylog=True, lines={"published": 3.0})
     axis, = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_yscale()) == ("time [s]", "error [m/s]", "log")
     drawn = axis.get_lines()
     assert len({(line.get_color(), str(line._dash_pattern)) for line in drawn[:7]}) == 7
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"method {i}" for i in range(1, 8)] + ["published"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*methods, "published"]
 
 
 def test_curves_in_panels_share_the_y_axis():
-    figure = figures.curves({"left": {"a": (T, T)}, "right": {"a": (T, 2 * T, T, 3 * T)}}, xlabel=["t [s]", "updates"], ylabel="loss")
+    figure = figures.curves({"left": {"a": (T, T)}, "right": {"a": (T, 2 * T, T, 3 * T)}},
+                            xlabel=["t [s]", "updates"], ylabel="loss")
     assert [axis.get_title() for axis in figure.axes] == ["left", "right"]
     assert [axis.get_xlabel() for axis in figure.axes] == ["t [s]", "updates"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()

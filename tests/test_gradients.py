@@ -110,7 +110,7 @@ def test_one_step_with_the_solver_first_is_training_on_stored_data(u0, reference
     assert calls == [False]
 
 
-def test_cutting_at_the_solver_is_truncation_after_every_step_when_the_network_acts_last(u0, reference, solver, network):
+def test_cutting_at_the_solver_is_truncation_after_every_step_if_the_network_acts_last(u0, reference, solver, network):
     step = Sequential(solver, Additive(network))
     found = {name: gradients(network, objective(step, policy)(u0, reference, viscosity=VISCOSITY))
              for name, policy in {"nog": NoSolverGradient(), "every": Truncated(1), "full": FullGradient()}.items()}
@@ -129,13 +129,17 @@ def test_cutting_at_the_solver_with_solver_and_loss_last_is_refused(u0, referenc
     step = Sequential(Additive(network), solver)
     with pytest.raises(NoGradientPath, match="record_after"):
         objective(step, NoSolverGradient(), final_step)(u0, reference, viscosity=VISCOSITY)
-    remedy = Objective(Rollout(step, NUM_STEPS, gradient=NoSolverGradient(), record_after=0), TrajectoryLoss(every_step))
+    rollout = Rollout(step, NUM_STEPS, gradient=NoSolverGradient(), record_after=0)
+    remedy = Objective(rollout, TrajectoryLoss(every_step))
     assert any(g.abs().max() > 0 for g in gradients(network, remedy(u0, reference, viscosity=VISCOSITY)))
 
 
-@pytest.mark.parametrize("couple", [lambda s, n: AdditiveRHS(s, n),
-                                    lambda s, n: SolverParameter(s, nn.Sequential(n, nn.Flatten(), nn.Linear(12, 1).double(),
-                                                                                  nn.Flatten(0)), "viscosity")])
+def network_sets_viscosity(solver, network):
+    one_number = nn.Sequential(network, nn.Flatten(), nn.Linear(12, 1).double(), nn.Flatten(0))
+    return SolverParameter(solver, one_number, "viscosity")
+
+
+@pytest.mark.parametrize("couple", [AdditiveRHS, network_sets_viscosity])
 def test_cutting_at_the_solver_is_refused_where_the_network_acts_through_it(u0, solver, network, couple):
     with pytest.raises(ValueError, match="only through the solver"):
         step = couple(solver, network)
@@ -155,8 +159,9 @@ def test_pushforward_is_the_one_step_gradient_at_the_pushed_state(u0, reference,
 def test_zero_weights_are_no_pushforward(u0, reference, solver, network):
     """A loss on the last step alone still runs back through every step: its gradient is another one."""
     step = Sequential(solver, Additive(network))
-    zero_weights, pushforward = (gradients(network, objective(step, policy, final_step)(u0, reference, viscosity=VISCOSITY))
-                                 for policy in (FullGradient(), Pushforward()))
+    zero_weights, pushforward = (
+        gradients(network, objective(step, policy, final_step)(u0, reference, viscosity=VISCOSITY))
+        for policy in (FullGradient(), Pushforward()))
     assert not close(zero_weights, pushforward, tolerance=1e-3)
 
 
