@@ -1,7 +1,6 @@
 """What is measured. Every group of functions is checked to compute the same before it is timed."""
 
 import multiprocessing
-import resource
 from collections.abc import Callable
 from functools import partial
 
@@ -161,7 +160,7 @@ def _pairs(num_samples: int, num_steps: int) -> tuple[Tensor, Tensor]:
 
 
 def memory(short: int = 16, long: int = 256) -> dict:
-    """Peak memory of forward and backward pass in MB, above that of the set-up, each in a process of its own."""
+    """Peak memory of forward and backward pass in MB, above that of the set-up, each in a process of its own. Linux only."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for num_steps, checkpoint in ((short, False), (short, True), (long, True)):
@@ -186,10 +185,15 @@ def _peak(num_steps: int, checkpoint: bool) -> tuple[float, list[Tensor]]:
     batch = {"u0": v, "reference": v.unsqueeze(1).expand(-1, num_steps, -1, -1, -1), "viscosity": 0.01}
     one_step = Objective(Rollout(step, 1), TrajectoryLoss(every_step))
     Gradients(one_step)({**batch, "reference": batch["reference"][:, :1]})
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _highest_memory()
     Gradients(objective)(batch)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return peak, [w.grad for w in network.parameters()]
+    return _highest_memory() - before, [w.grad for w in network.parameters()]
+
+
+def _highest_memory() -> float:
+    """Of this process so far, in MB. (``ru_maxrss`` would start from that of the process that spawned it.)"""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 
 
 def _resolved(values: list[Tensor]) -> list[Tensor]:
