@@ -160,7 +160,7 @@ def _pairs(num_samples: int, num_steps: int) -> tuple[Tensor, Tensor]:
 
 
 def memory(short: int = 16, long: int = 256) -> dict:
-    """Peak memory of forward and backward pass in MB, above that of the set-up, each in a process of its own. Linux only."""
+    """Peak memory of forward and backward pass in MB, above that of the set-up, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for num_steps, checkpoint in ((short, False), (short, True), (long, True)):
