@@ -9,11 +9,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .physics.solver import Solver
+from .physics.solver import Solver, parameter_names, select
 
 
 class Coupling(nn.Module):
-    """An operator that computes ``couple(u, network(u))``."""
+    """An operator that computes ``couple(u, network(u))``.
+
+    Shapes: state and result (batch, channels, *spatial); physical parameters (batch,).
+    Raises: ValueError if the network's output does not have the shape that the coupling needs.
+    """
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -22,7 +26,7 @@ class Coupling(nn.Module):
     @property
     def network_parameters(self) -> tuple[str, ...]:
         """Physical parameters the network is conditioned on."""
-        return tuple(getattr(self.network, "parameter_names", ()))
+        return parameter_names(self.network)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -30,7 +34,7 @@ class Coupling(nn.Module):
 
     def output(self, u: Tensor, **parameters: Tensor) -> Tensor:
         """The network's output, given those of the parameters that it knows."""
-        return self.network(u, **{name: parameters[name] for name in self.network_parameters if name in parameters})
+        return self.network(u, **select(self.network, parameters))
 
     def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must implement couple(u, output, **parameters)")
@@ -66,7 +70,8 @@ class SolverCoupling(Coupling):
     def __init__(self, solver: Solver, network: nn.Module, name: str):
         super().__init__(network)
         if name not in solver.parameter_names:
-            raise ValueError(f"{solver.label} takes no parameter {name}; it takes {', '.join(solver.parameter_names)}")
+            raise ValueError(f"{solver.label} takes no parameter {name}; "
+                             f"it takes {', '.join(solver.parameter_names) or 'none'}")
         self.solver, self.name = solver, name
 
     @property
@@ -75,8 +80,7 @@ class SolverCoupling(Coupling):
         return tuple(dict.fromkeys([*from_solver, *self.network_parameters]))
 
     def solve(self, u: Tensor, value: Tensor, **parameters: Tensor) -> Tensor:
-        known = {name: v for name, v in parameters.items() if name in self.solver.parameter_names}
-        return self.solver(u, **{**known, self.name: value})
+        return self.solver(u, **{**select(self.solver, parameters), self.name: value})
 
 
 class AdditiveRHS(SolverCoupling):
@@ -102,6 +106,8 @@ class SolverParameter(SolverCoupling):
 
     Args:
         transform: maps the output into the parameter's range; softplus keeps a viscosity positive.
+
+    Shapes: the network returns the parameter's shape, (batch,) for a viscosity.
     """
 
     def __init__(self, solver: Solver, network: nn.Module, name: str,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .rollout import Rollout, select
+from .physics.solver import select
+from .rollout import Rollout
 
 
 def random_fourier(num_samples: int, num_points: int | tuple[int, ...], *, modes: int, seed: int | torch.Generator,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import losses
+from .networks import num_members
 from .rollout import Rollout
 
 
@@ -33,7 +34,7 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
     if not 1 <= num_steps < trajectories.shape[1]:
         raise ValueError(f"predict: num_steps is {num_steps}; the trajectories hold {trajectories.shape[1]} states, so "
                          f"1 ... {trajectories.shape[1] - 1} steps can be compared")
-    members = max(getattr(module, "num_members", 1) for module in step.modules())
+    members = num_members(step)
     if members > 1:
         trajectories = torch.cat([trajectories] * members)
         parameters = {name: torch.cat([value] * members) if isinstance(value, Tensor) and value.ndim else value

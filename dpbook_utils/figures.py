@@ -86,16 +86,7 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
     Args:
         length: extent of the domain [m], from ``start``.   duration: extent in time [s].
     """
-    values = {title: _array(field) for title, field in fields.items()}
-    scale = max(np.abs(field[np.isfinite(field)]).max() for field in values.values())
-    figure, axes = _axes(len(values), max(4.5, 3.2 * len(values)), 3.4, sharey=True)
-    for axis, (title, field) in zip(axes, values.items()):
-        image = axis.imshow(field, origin="lower", aspect="auto", extent=(start, start + length, 0, duration),
-                            vmin=-scale, vmax=scale)
-        axis.set(xlabel="x [m]", title=title)
-        axis.grid(False)
-    axes[0].set_ylabel("time [s]")
-    figure.colorbar(image, ax=list(axes), label=label)
+    figure, _ = _images(fields, "time [s]", label, 3.4, aspect="auto", extent=(start, start + length, 0, duration))
     return figure
 
 
@@ -116,19 +107,27 @@ def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
 def maps(fields: Mapping[str, Sequence], *, length: float, label: str,
          arrows: Mapping[str, Sequence] | None = None) -> Figure:
     """Scalar fields (x, y) side by side on one symmetric colour scale, with velocities (2, x, y) as arrows."""
+    transposed = {title: _array(field).T for title, field in fields.items()}  # x to the right, y upwards
+    figure, axes = _images(transposed, "y [m]", label, 3.0, extent=(0, length, 0, length))
+    for axis, velocity in zip(axes, (arrows or {}).values()):
+        v = _array(velocity)
+        every = max(1, v.shape[1] // 16)
+        places = (np.arange(0, v.shape[1], every) + 0.5) * length / v.shape[1]
+        along_x, along_y = v[:, ::every, ::every]
+        axis.quiver(places, places, along_x.T, along_y.T, color="#222222", width=0.005)
+    return figure
+
+
+def _images(fields: Mapping[str, Sequence], ylabel: str, label: str, height: float,
+            **options) -> tuple[Figure, np.ndarray]:
+    """Fields side by side over x, on one symmetric colour scale that leaves out what is not finite."""
     values = {title: _array(field) for title, field in fields.items()}
-    scale = max(np.abs(field).max() for field in values.values())
-    figure, axes = _axes(len(values), 3.0 * len(values) + 0.6, 3.0, sharey=True)
+    scale = max(np.abs(field, where=np.isfinite(field), out=np.zeros(field.shape)).max() for field in values.values())
+    figure, axes = _axes(len(values), 1.0 + 3.0 * len(values), height, sharey=True)
     for axis, (title, field) in zip(axes, values.items()):
-        image = axis.imshow(field.T, origin="lower", extent=(0, length, 0, length), vmin=-scale, vmax=scale)
-        if arrows:
-            v = _array(arrows[title])
-            every = max(1, v.shape[1] // 16)
-            places = (np.arange(0, v.shape[1], every) + 0.5) * length / v.shape[1]
-            along_x, along_y = v[:, ::every, ::every]
-            axis.quiver(places, places, along_x.T, along_y.T, color="#222222", width=0.005)
+        image = axis.imshow(field, origin="lower", vmin=-scale, vmax=scale, **options)
         axis.set(xlabel="x [m]", title=title)
         axis.grid(False)
-    axes[0].set_ylabel("y [m]")
+    axes[0].set_ylabel(ylabel)
     figure.colorbar(image, ax=list(axes), label=label)
-    return figure
+    return figure, axes

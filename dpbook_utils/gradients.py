@@ -7,8 +7,8 @@ A policy has three hooks that ``Rollout`` calls: ``tracks`` (does this step buil
 import torch
 from torch import Tensor, nn
 
-from .coupling import Coupling, SolverCoupling
-from .physics.solver import Solver
+from .coupling import Coupling
+from .physics.solver import solvers
 
 
 class FullGradient:
@@ -44,13 +44,13 @@ class NoSolverGradient(FullGradient):
     """No gradient through the solver: what a solver without derivatives allows (NOG in List et al. 2025)."""
 
     def apply(self, operator: nn.Module, u: Tensor, **parameters: Tensor) -> Tensor:
-        if isinstance(operator, SolverCoupling):
-            raise ValueError(
-                f"NoSolverGradient cannot cut {type(operator).__name__}: the network's output reaches the loss only "
-                "through the solver, so nothing would be left to train it. "
-                "Use Sequential(solver, Additive(network)), or another policy.")
-        if not isinstance(operator, Solver):
+        if next(solvers(operator), None) is None:
             return operator(u, **parameters)
+        if any(w.requires_grad for w in operator.parameters()):
+            raise ValueError(
+                f"NoSolverGradient cannot cut {type(operator).__name__}: it holds a solver and a network, whose "
+                "output reaches the loss only through the solver, so nothing would be left to train it. "
+                "Use Sequential(solver, Additive(network)), or another policy.")
         with torch.no_grad():
             return operator(u, **parameters)
 

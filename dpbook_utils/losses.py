@@ -54,20 +54,14 @@ class TrajectoryLoss(nn.Module):
     def __init__(self, weights: Callable[[int], Tensor] | Tensor, metric: Callable[[Tensor, Tensor], Tensor] = mse):
         super().__init__()
         self.weights, self.metric = weights, metric
-        self._tensors: dict[int, Tensor] = {}
 
     def forward(self, trajectory: Tensor, reference: Tensor) -> Tensor:
         if trajectory.shape != reference.shape:
             raise ValueError(f"TrajectoryLoss: the trajectory has shape {tuple(trajectory.shape)}, the reference "
                              f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial)")
-        return self.metric(trajectory, reference) @ self.weights_for(trajectory.shape[1]).to(trajectory)
-
-    def weights_for(self, num_steps: int) -> Tensor:
-        if num_steps not in self._tensors:
-            weights = self.weights(num_steps) if callable(self.weights) else self.weights
-            if weights.shape != (num_steps,) or abs(float(weights.sum()) - 1) > 1e-5:
-                raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
-                                 f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) and "
-                                 "sum 1")
-            self._tensors[num_steps] = weights
-        return self._tensors[num_steps]
+        num_steps = trajectory.shape[1]
+        weights = self.weights(num_steps) if callable(self.weights) else self.weights
+        if weights.shape != (num_steps,) or not abs(float(weights.sum()) - 1) < 1e-5:
+            raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
+                             f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) and sum 1")
+        return self.metric(trajectory, reference) @ weights.to(trajectory)

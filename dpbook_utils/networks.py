@@ -142,6 +142,11 @@ class ConvResNet(nn.Module):
                                  f"{tuple(u.shape[:1])}: one value per sample")
 
 
+def num_members(chain: nn.Module) -> int:
+    """Members of the ensemble that a chain holds; 1 if it holds none."""
+    return max(getattr(module, "num_members", 1) for module in chain.modules())
+
+
 class Ensemble(nn.Module):
     """S networks of one architecture that act and train together, each on its own group of samples.
 

@@ -8,7 +8,7 @@ class GaussianNoise(nn.Module):
     """``u + sigma * xi`` with independent standard normal ``xi`` per value.
 
     Args:
-        sigma: standard deviation in the units of the state; a good scale is the model's own one-step error.
+        sigma: standard deviation in the units of the state; a good scale is the trained chain's own one-step error.
 
     Source: stachenfeld2022.
     """

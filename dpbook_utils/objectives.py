@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from .losses import TrajectoryLoss
-from .rollout import Rollout, select
+from .networks import num_members
+from .physics.solver import select
+from .rollout import Rollout
 
 
 class NoGradientPath(RuntimeError):
@@ -70,7 +72,7 @@ class Objective(nn.Module):
 
     @property
     def num_members(self) -> int:
-        return max((getattr(module, "num_members", 1) for module in self.rollout.modules()), default=1)
+        return num_members(self.rollout)
 
     def forward(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
         return self.per_member(u0, reference, **parameters).sum()
@@ -81,7 +83,9 @@ class Objective(nn.Module):
         losses = self.loss(trajectory, self.targets(u0, trajectory, reference, parameters))
         if torch.is_grad_enabled() and not losses.requires_grad and any(p.requires_grad for p in self.parameters()):
             raise NoGradientPath(
-                f"the loss does not depend on any weight: {self.rollout.gradient!r} cuts every path from the network "
-                "to the loss. With the solver last, put the loss before it (Rollout(..., record_after=...)), let the "
-                "network act last (Sequential(solver, Additive(network))), or use FullGradient().")
+                f"the loss does not depend on any weight: with {self.rollout.gradient!r} and the state recorded after "
+                f"operator {self.rollout.record_after} of the step, no path leads from the network to the loss. "
+                "Let the network act last (Sequential(solver, Additive(network))); or, with the solver last and its "
+                "gradient cut, put the loss before it (Rollout(..., record_after=...)); or use FullGradient() with the "
+                "state recorded after the network.")
         return losses.unflatten(0, (self.num_members, -1)).mean(1)

@@ -6,18 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .coupling import Coupling, Replace
 from .gradients import FullGradient
+from .noise import GaussianNoise
 from .physics.graph import current_recorder
-from .physics.solver import Solver
-
-
-def parameter_names(operator) -> tuple[str, ...]:
-    """Physical parameters that the operator takes; a plain callable takes none."""
-    return tuple(getattr(operator, "parameter_names", ()))
-
-
-def select(operator, parameters: dict) -> dict:
-    return {name: parameters[name] for name in parameter_names(operator) if name in parameters}
+from .physics.solver import Solver, parameter_names, select, solvers
 
 
 class Sequential(nn.Sequential):
@@ -53,8 +46,9 @@ class Rollout(nn.Module):
             memory for one step's graph instead of m, the same gradient, about a third more time.
 
     Shapes: (batch, channels, *spatial) -> (batch, num_steps, channels, *spatial).
-    Raises: ValueError for a state with NaN, an unknown physical parameter, or an initial state or parameter
-        from which a solver of the chain is unstable.
+    Raises: TypeError for a state that is no floating-point tensor. ValueError for a state with NaN or an empty batch,
+        an unknown physical parameter, a parameter for which a solver is unstable, or an initial state from which the
+        first solver of the chain is.
     """
 
     def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(),
@@ -64,6 +58,8 @@ class Rollout(nn.Module):
             raise ValueError(f"Rollout: num_steps is {num_steps}; it must be at least 1")
         self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
         places = len(list(_operators(step)))
+        if places == 0:
+            raise ValueError("Rollout: the step is an empty chain; give at least one operator")
         if not -places <= record_after < places:
             raise ValueError(f"Rollout: record_after is {record_after}, but the step has {places} operators "
                              f"(0 ... {places - 1}, or -1 for the last)")
@@ -92,24 +88,40 @@ class Rollout(nn.Module):
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """The parameters as tensors, checked together with the initial state."""
+        if not isinstance(u, Tensor) or not u.is_floating_point():
+            raise TypeError(f"Rollout: the initial state is {u.dtype if isinstance(u, Tensor) else type(u).__name__}; "
+                            "give a floating-point tensor (batch, channels, *spatial)")
+        if u.ndim < 2 or len(u) == 0:
+            raise ValueError(f"Rollout: the initial state has shape {tuple(u.shape)}; "
+                             "it must be (batch, channels, *spatial) with at least one sample")
         known = parameter_names(self.step)
         unknown = sorted(set(parameters) - set(known))
         if unknown:
             raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. "
                              f"The step takes {', '.join(known) or 'none'}")
         # A number stands for one value per sample; made a tensor once, it is checked by the solvers once.
-        parameters = {name: torch.full(u.shape[:1], float(value), dtype=u.dtype, device=u.device)
+        shapes = {name: solver.parameter_shape(name)
+                  for solver in solvers(self.step) for name in solver.parameter_names}
+        parameters = {name: u.new_full((len(u), *shapes.get(name, ())), float(value))
                       if isinstance(value, (int, float)) else value for name, value in parameters.items()}
         if current_recorder() is None:
             if not torch.isfinite(u).all():
                 raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are "
                                  "NaN or infinite; check where it comes from (an earlier roll-out that diverged?)")
-            for operator in _operators(self.step):
-                if isinstance(operator, Solver):
-                    operator.check_shape(u)
-                    prepared = operator.prepare(u, select(operator, parameters))
-                    operator.check_state(u.detach(), **{name: value.detach() for name, value in prepared.items()})
+            for solver in self._start():
+                if set(solver.required) <= set(parameters):  # else the network provides what is missing
+                    solver.check_shape(u)
+                    prepared = solver.prepare(u, select(solver, parameters))
+                    solver.check_state(u.detach(), **{name: value.detach() for name, value in prepared.items()})
         return parameters
+
+    def _start(self) -> Iterator[Solver]:
+        """The first solver of the chain, if the initial state reaches it as it is or slightly changed."""
+        for operator in _operators(self.step):
+            if found := list(solvers(operator)):
+                yield found[0]
+            if found or isinstance(operator, Replace) or not isinstance(operator, (Coupling, GaussianNoise)):
+                return
 
 
 def _operators(step: nn.Module) -> Iterator[nn.Module]:

@@ -1,4 +1,4 @@
-"""What a run uses: short or full mode, device, threads, seeds.   Chapter: every notebook's first cell.
+"""What a run uses: short or full mode, threads, seeds.   Chapter: every notebook's first cell.
 
 The environment variable ``DPBOOK_MODE`` is ``full`` (default: what the rendered book shows) or
 ``short`` (what the tests execute: same code, fewer updates, same conclusions asserted where they hold).
@@ -20,13 +20,6 @@ def mode() -> str:
 def choose(*, full, short):
     """``full`` or ``short``, by mode: the way a notebook's settings cell states both of its values."""
     return full if mode() == "full" else short
-
-
-def device():
-    """The first GPU when there is one, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def reproducible(seed: int, threads: int = 1):

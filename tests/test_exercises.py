@@ -84,6 +84,11 @@ class Shorter(Upwind):
         return u[..., 1:]
 
 
+class WithoutAxes(Upwind):
+    def step(self, u, *, speed):
+        return u - speed * u
+
+
 class NoParameter(Upwind):
     required = ()
 
@@ -97,7 +102,8 @@ class NotASolver(nn.Module):
     (Upwind, True, "everywhere in the course"), (Downwind, False, "downwind"),
     (WrongSpeed, False, "one value per sample"), (Detached, False, "No gradient flows"),
     (Branching, False, "cannot be recorded"), (Shorter, False, "must keep it"),
-    (NoParameter, False, "unknown parameter speed"), (NotASolver, False, "does not inherit")])
+    (WithoutAxes, False, "cannot be called"), (NoParameter, False, "unknown parameter speed"),
+    (NotASolver, False, "does not inherit")])
 def test_advection_solver(make_solver, right, hint):
     feedback = check_advection_solver(make_solver)
     assert feedback.right == right and hint in feedback.message

@@ -56,3 +56,8 @@ def test_figures_leave_nothing_open(values):
 
     figures.curves(values, xlabel="x", ylabel="y")
     assert plt.get_fignums() == []
+
+
+def test_a_field_without_a_finite_value_is_drawn_empty():
+    figure = figures.space_time({"blown": torch.full((4, 4), float("nan"))}, length=1.0, duration=1.0)
+    assert len(figure.axes[0].images) == 1

@@ -147,6 +147,26 @@ def test_cutting_at_the_solver_is_refused_where_the_network_acts_through_it(u0, 
         Rollout(step, 2, gradient=NoSolverGradient())(u0, **parameters)
 
 
+def test_a_solver_inside_another_module_is_cut_too(u0, reference, solver, network):
+    class Wrapped(nn.Module):
+        parameter_names = ("viscosity",)
+
+        def __init__(self, *operators):
+            super().__init__()
+            self.operators = nn.ModuleList(operators)
+
+        def forward(self, u, viscosity):
+            for operator in self.operators:
+                u = operator(u, viscosity=viscosity) if operator is solver else operator(u)
+            return u
+
+    wrapped, plain = (gradients(network, objective(Sequential(p, Additive(network)), NoSolverGradient())(
+        u0, reference, viscosity=VISCOSITY)) for p in (Wrapped(solver), solver))
+    assert equal(wrapped, plain)
+    with pytest.raises(ValueError, match="Wrapped: it holds a solver and a network"):
+        objective(Wrapped(solver, network), NoSolverGradient())(u0, reference, viscosity=VISCOSITY)
+
+
 def test_pushforward_is_the_one_step_gradient_at_the_pushed_state(u0, reference, solver, network):
     step = Sequential(solver, Additive(network))
     found = objective(step, Pushforward(), final_step)(u0, reference, viscosity=VISCOSITY)

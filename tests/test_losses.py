@@ -28,7 +28,7 @@ def test_a_placement_follows_the_length_of_the_roll_out():
     assert torch.allclose(loss(U, V), mse(U, V).mean(1))
 
 
-@pytest.mark.parametrize("weights", [torch.ones(5), torch.full((4,), 0.25)])
+@pytest.mark.parametrize("weights", [torch.ones(5), torch.full((4,), 0.25), torch.full((5,), float("nan"))])
 def test_weights_that_do_not_fit_are_refused(weights):
     with pytest.raises(ValueError, match="a roll-out of 5 steps needs"):
         TrajectoryLoss(weights)(U, V)
@@ -42,3 +42,10 @@ def test_steps_outside_the_roll_out_are_refused():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="the trajectory has shape"):
         TrajectoryLoss(every_step)(U, V[:, :3])
+
+
+def test_another_placement_takes_effect_at_once():
+    loss = TrajectoryLoss(every_step)
+    loss(U, V)
+    loss.weights = final_step
+    assert torch.allclose(loss(U, V), mse(U, V)[:, -1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils.coupling import Additive, AdditiveRHS
+from dpbook_utils.coupling import Additive, AdditiveRHS, Replace
 from dpbook_utils.gradients import Truncated
 from dpbook_utils.noise import GaussianNoise
 from dpbook_utils.physics.burgers import Burgers
@@ -140,3 +140,36 @@ def test_a_roll_out_that_blows_up_returns_what_it_computed(u0):
 def test_an_unstable_viscosity_is_refused_before_the_first_step(u0, solver):
     with pytest.raises(ValueError, match="viscosity"):
         Rollout(solver, 1)(u0, viscosity=10.0)
+
+
+def test_a_number_takes_the_shape_of_its_parameter(u0, solver):
+    forced = Rollout(solver, 2)(u0, viscosity=0.02, force=0.5)
+    assert torch.equal(forced, Rollout(solver, 2)(u0, viscosity=0.02, force=torch.full_like(u0, 0.5)))
+
+
+def test_an_unstable_initial_state_is_refused_wherever_the_solver_sits(u0, solver, network):
+    for step in (solver, Sequential(GaussianNoise(0.1), solver), AdditiveRHS(solver, network), repeat(solver, 2)):
+        with pytest.raises(ValueError, match="stable|need viscosity"):
+            Rollout(step, 1)(1000 * u0, viscosity=0.01)
+
+
+def test_a_state_that_the_network_makes_is_not_judged_by_its_input(u0, solver):
+    class Still(nn.Module):
+        def forward(self, u):
+            return 0 * u
+
+    assert torch.equal(Rollout(Sequential(Replace(Still()), solver), 1)(1000 * u0, viscosity=0.01), 0 * u0[:, None])
+
+
+@pytest.mark.parametrize("state, error, message", [
+    ([1.0, 2.0], TypeError, "initial state is list"),
+    (torch.zeros(1, 1, 16, dtype=torch.long), TypeError, "torch.int64"),
+    (torch.zeros(0, 1, 16), ValueError, "at least one sample"), (torch.zeros(3), ValueError, "it must be")])
+def test_what_is_no_state_is_refused(solver, state, error, message):
+    with pytest.raises(error, match=message):
+        Rollout(solver, 1)(state, viscosity=0.01)
+
+
+def test_an_empty_chain_is_refused():
+    with pytest.raises(ValueError, match="empty chain"):
+        Rollout(Sequential(), 1)

@@ -98,7 +98,7 @@ def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, er
         update = 0
         while (update if seconds is None else used) < total:
             start = time.perf_counter()
-            loss = float(optimizer.step(counted))
+            loss = float(optimizer.step(counted).detach())
             used += time.perf_counter() - start
             update += 1
             if not math.isfinite(loss):
@@ -154,7 +154,7 @@ class PhysicsInformedNetwork(nn.Module):
         return self.network(torch.stack([angle.sin(), angle.cos(), 2 * t / self.duration - 1], -1))[..., 0]
 
     def residual(self, x: Tensor, t: Tensor, viscosity: float) -> Tensor:
-        x, t = x.requires_grad_(), t.requires_grad_()
+        x, t = x.detach().requires_grad_(), t.detach().requires_grad_()
         u = self(x, t)
         u_x, u_t = torch.autograd.grad(u.sum(), (x, t), create_graph=True)
         u_xx = torch.autograd.grad(u_x.sum(), x, create_graph=True)[0]

@@ -5,11 +5,31 @@ with the call: ``solver(u, viscosity=nu)``.   Chapter: 00_solver_as_operator.
 """
 
 import weakref
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from .graph import current_recorder
+
+
+def parameter_names(operator) -> tuple[str, ...]:
+    """Physical parameters that an operator takes; a plain callable takes none."""
+    return tuple(getattr(operator, "parameter_names", ()))
+
+
+def select(operator, parameters: dict) -> dict:
+    """Those of the parameters that the operator takes."""
+    return {name: parameters[name] for name in parameter_names(operator) if name in parameters}
+
+
+def solvers(operator) -> Iterator["Solver"]:
+    """The solvers that an operator is or holds."""
+    if isinstance(operator, Solver):
+        yield operator
+    elif isinstance(operator, nn.Module):
+        for child in operator.children():
+            yield from solvers(child)
 
 
 class Solver(nn.Module):
@@ -50,7 +70,7 @@ class Solver(nn.Module):
     def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
         """What ``step`` takes besides the state, if computing it from the parameters is dear.
 
-        Done once in a roll-out.
+        Done once in a roll-out; a parameter that needs a gradient makes it part of every step.
         """
         return parameters
 
@@ -68,7 +88,7 @@ class Solver(nn.Module):
         if not isinstance(u, Tensor):
             raise TypeError(f"{self.label}: the state is a {type(u).__name__}; "
                             f"give a torch.Tensor of shape {self._expected}")
-        if tuple(u.shape[1:]) != self.state_shape or u.ndim == 0:
+        if tuple(u.shape[1:]) != self.state_shape or len(u) == 0:
             raise ValueError(f"{self.label}: the state has shape {tuple(u.shape)}, expected {self._expected}; "
                              "reshape it, or build the solver for this grid")
         if u.dtype not in (torch.float32, torch.float64):
@@ -117,8 +137,8 @@ class Solver(nn.Module):
         if value.ndim == 0:
             value = value.expand(expected)
         if tuple(value.shape) != expected:
-            raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}: "
-                             "one value per sample")
+            raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}; "
+                             "give one value per sample, or a number for all")
         if value.dtype != u.dtype or value.device != u.device:
             raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, "
                             f"the state {u.dtype} on {u.device}; use {name}.to(u)")
