@@ -63,5 +63,6 @@ class TrajectoryLoss(nn.Module):
         weights = self.weights(num_steps) if callable(self.weights) else self.weights
         if weights.shape != (num_steps,) or not abs(float(weights.sum()) - 1) < 1e-5:
             raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
-                             f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) and sum 1")
+                             f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) "
+                             "and sum 1")
         return self.metric(trajectory, reference) @ weights.to(trajectory)
