@@ -55,7 +55,7 @@ class NavierStokes(Solver):
     kinematic [m^2/s^2]; the mean of the force accelerates the mean velocity.
 
     Args:
-        resolution: cells (nx, ny).
+        num_points: cells (nx, ny).
         length: of the box, (Lx, Ly).
         dt: time step.
         advection: ``mac_cormack`` or ``semi_lagrangian``.
@@ -74,11 +74,11 @@ class NavierStokes(Solver):
     required = ("viscosity",)
     optional = ("force",)
 
-    def __init__(self, resolution: tuple[int, int], length: tuple[float, float], dt: float,
+    def __init__(self, num_points: tuple[int, int], length: tuple[float, float], dt: float,
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
-        super().__init__(dt, (2, *resolution))
+        super().__init__(dt, (2, *num_points))
         self.length = tuple(float(side) for side in length)
-        self.spacing = tuple(side / n for side, n in zip(self.length, resolution))
+        self.dx = tuple(side / n for side, n in zip(self.length, num_points))
         self.advection = advection
 
     @like_state
@@ -91,11 +91,11 @@ class NavierStokes(Solver):
         return from_staggered(spectral_projection(velocity.with_values(velocity.values + self.dt * rate)))
 
     def check_parameters(self, *, viscosity: Tensor, force: Tensor | None = None) -> None:
-        check_diffusion(self.label, "viscosity", viscosity, self.dt, self.spacing)
+        check_diffusion(self.label, "viscosity", viscosity, self.dt, self.dx)
 
     def check_state(self, v: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> None:
         # A long path is no harm, but the paths v dt of neighbouring faces must not cross.
-        steepest = max(float((v - v.roll(1, axis)).abs().max()) / dx for axis, dx in zip((2, 3), self.spacing))
+        steepest = max(float((v - v.roll(1, axis)).abs().max()) / dx for axis, dx in zip((2, 3), self.dx))
         if steepest * self.dt > 1:
             raise ValueError(
                 f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step between neighbouring "
@@ -103,7 +103,7 @@ class NavierStokes(Solver):
                 "smooth the state")
 
 
-def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], wavenumber: int = 4) -> Tensor:
+def kolmogorov_force(amplitude: Tensor, num_points: tuple[int, int], wavenumber: int = 4) -> Tensor:
     r"""The force of Kolmogorov flow, along x and sinusoidal in y, on the faces where the velocity lives.
 
         f^x = F sin(2 pi k y / Ly),   f^y = 0
@@ -115,6 +115,6 @@ def kolmogorov_force(amplitude: Tensor, resolution: tuple[int, int], wavenumber:
     Shapes: (batch,) -> (batch, 2, x, y).
     Source: kochkov2021.
     """
-    y = (torch.arange(resolution[1]).to(amplitude) + 0.5) / resolution[1]  # in units of Ly
-    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, *resolution)
+    y = (torch.arange(num_points[1]).to(amplitude) + 0.5) / num_points[1]  # in units of Ly
+    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, *num_points)
     return torch.stack([along_x, torch.zeros_like(along_x)], 1)

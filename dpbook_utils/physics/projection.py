@@ -17,8 +17,8 @@ from .solver import Solver
 class VelocityOperator(Solver):
     """An operator on a periodic staggered velocity (batch, 2, x, y) that takes no parameters and no time."""
 
-    def __init__(self, resolution: tuple[int, int], length: tuple[float, float]):
-        super().__init__(None, (2, *resolution))
+    def __init__(self, num_points: tuple[int, int], length: tuple[float, float]):
+        super().__init__(None, (2, *num_points))
         self.length = tuple(float(side) for side in length)
 
     def staggered(self, v: Tensor) -> StaggeredGrid:
