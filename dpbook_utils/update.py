@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from .objectives import Objective
-from .physics.graph import Program, TraceError, record, simplify
+from .physics.graph import TraceError, record
+from .physics.program import Program
+from .physics.simplify import simplify
 from .physics.trace import agree, fingerprint, traceable_padding
 
 __all__ = ["TraceError", "TracedGradients"]

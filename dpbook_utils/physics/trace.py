@@ -11,7 +11,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import Graph, Program, TraceError, current_recorder, record, simplify, split
+from .graph import Graph, TraceError, current_recorder, record
+from .program import Program, split
+from .simplify import simplify
 from .solver import Solver
 
 __all__ = ["TraceError", "TracedSolver", "trace"]

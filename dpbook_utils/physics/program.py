@@ -1,0 +1,133 @@
+"""A graph run without Python between its operations, by TorchScript's interpreter.   Chapter: 00_solver_as_operator."""
+
+import math
+import operator
+
+import torch
+from torch import Tensor, fx
+
+from .graph import Graph, TraceError
+from .simplify import MAY_VIEW, is_pure, remove_unused, storage, viewed, written_storages
+
+aten = torch.ops.aten
+
+
+class Program:
+    """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``."""
+
+    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]):
+        graph = copy_graph(graph)
+        view_at_once(graph)
+        remove_unused(graph)
+        self.constants = [constants[node.target] for node in graph.nodes if node.op == "get_attr"]
+        inputs = [node.name for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
+        lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
+        output, = (node for node in graph.nodes if node.op == "output")
+        arguments = ", ".join(f"{name}: Tensor" for name in inputs)
+        lines.append(f"return {_literal(output.args[0])}")
+        source = f"def run({arguments}) -> List[Tensor]:\n    " + "\n    ".join(lines) + "\n"
+        self.run = torch.jit.CompilationUnit(source).run
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here.
+        with torch.no_grad(), torch.jit.optimized_execution(False):
+            return self.run(*inputs, *self.constants)
+
+
+def copy_graph(graph: fx.Graph) -> fx.Graph:
+    copied = fx.Graph()
+    output = copied.graph_copy(graph, {})
+    copied.output(output)
+    return copied
+
+
+def split(joint: Graph) -> tuple[Program, Program]:
+    """A graph ``(g, *inputs) -> [value, *gradients]`` in two: ``(*inputs) -> [value, *kept]`` and
+    ``(g, *kept) -> gradients``.
+
+    What does not depend on the cotangent g and is needed for the gradients is kept.
+    """
+    nodes = list(joint.fx.nodes)
+    g, *inputs = (node for node in nodes if node.op == "placeholder")
+    value, *gradients = nodes[-1].args[0]
+    backward = {g}
+    for node in nodes:
+        if backward.intersection(node.all_input_nodes) and node.op != "output":
+            backward.add(node)
+    # What the backward pass writes to must be its own: it may run twice.
+    targets = written_storages(node for node in nodes if node in backward)
+    backward.update(node for node in nodes if node.op == "call_function" and storage(node) in targets)
+    needed = dict.fromkeys([x for node in nodes if node in backward for x in node.all_input_nodes] + gradients)
+    kept = [x for x in needed if x not in backward and x.op != "get_attr"]
+    return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants),
+            Program(_part(nodes, backward, [g, *kept], gradients), joint.constants))
+
+
+def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], outputs: list[fx.Node]) -> fx.Graph:
+    part, copies = fx.Graph(), {}
+    for x in inputs:
+        copies[x] = part.placeholder(x.name)
+    wanted = {*outputs, *(node for node in inside if not is_pure(node))}
+    for node in reversed(nodes):
+        if node in wanted and node in inside:
+            wanted.update(node.all_input_nodes)
+    for node in nodes:
+        if node in wanted and (node.op == "get_attr" or node.op == "call_function" and node in inside):
+            copies[node] = part.node_copy(node, copies.__getitem__)
+    part.output([copies[x] for x in outputs])
+    return part
+
+
+def _expression(node: fx.Node) -> str:
+    if node.target is operator.getitem:
+        return f"{node.args[0].name}[{node.args[1]}]"
+    schema = node.target._schema
+    arguments = [f"{argument.name}={_literal(value)}" if argument.kwarg_only else _literal(value)
+                 for argument, value in zip(schema.arguments, node.args)]
+    arguments += [f"{name}={_literal(value)}" for name, value in node.kwargs.items()]
+    return f"torch.ops.{schema.name.replace('::', '.')}({', '.join(arguments)})"
+
+
+def _literal(value) -> str:
+    if isinstance(value, fx.Node):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    if isinstance(value, torch.device):
+        return f'torch.device("{value}")'
+    plain = (bool, int, float, complex, str, torch.dtype, torch.layout, torch.memory_format)
+    if value is None or isinstance(value, plain):
+        return repr(value)
+    raise TraceError(f"an argument of type {type(value).__name__} cannot be part of a graph ({value})")
+
+
+def view_at_once(graph: fx.Graph) -> None:
+    """Replace chains of views by one ``as_strided`` of the value they look at: one small operation instead of several.
+
+    Only of values that the graph itself computes: an input may lie elsewhere in its memory at the next call.
+    """
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is not aten.as_strided.default and "like" in node.meta:
+            source = storage(node)
+            if source is node or source.op != "call_function" or "like" not in source.meta or not _views_only(node):
+                continue
+            (shape, stride, dtype, offset), (_, _, source_dtype, start) = node.meta["like"], source.meta["like"]
+            if dtype == source_dtype and start == 0:
+                with graph.inserting_before(node):
+                    view = graph.call_function(aten.as_strided.default, (source, list(shape), list(stride), offset))
+                view.meta.update(node.meta)
+                node.replace_all_uses_with(view)
+
+
+def _views_only(node: fx.Node) -> bool:
+    """The chain of views has no step that may copy, nor the i-th part of several."""
+    while (source := viewed(node)) is not None if node.op == "call_function" else False:
+        if node.target is operator.getitem or node.target in MAY_VIEW or node.target in _LAZY:
+            return False
+        node = source
+    return True
+
+
+_LAZY = {aten._conj.default, aten._neg_view.default}  # these views change values
