@@ -19,19 +19,39 @@ class Program:
         graph = copy_graph(graph)
         view_at_once(graph)
         remove_unused(graph)
-        self.constants = [constants[node.target] for node in graph.nodes if node.op == "get_attr"]
-        inputs = [node.name for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
+        inputs = [node for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
         lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
         output, = (node for node in graph.nodes if node.op == "output")
-        arguments = ", ".join(f"{name}: Tensor" for name in inputs)
+        arguments = ", ".join(f"{node.name}: Tensor" for node in inputs)
         lines.append(f"return {_literal(output.args[0])}")
         source = f"def run({arguments}) -> List[Tensor]:\n    " + "\n    ".join(lines) + "\n"
-        self.run = torch.jit.CompilationUnit(source).run
+        values = [constants[node.target] for node in inputs if node.op == "get_attr"]
+        self.run = _with_constants(torch.jit.CompilationUnit(source).run.graph.copy(), values)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here.
         with torch.no_grad(), torch.jit.optimized_execution(False):
-            return self.run(*inputs, *self.constants)
+            return self.run(*inputs)
+
+
+def _with_constants(script: torch.Graph, values: list[Tensor]) -> torch.ScriptFunction:
+    """The function of a TorchScript graph whose last inputs have these values.
+
+    Shapes and strides, too, become constants: a list is otherwise built at every call.
+    """
+    def replace(old: torch.Value, constant) -> None:
+        script.setInsertPoint(next(script.nodes()))
+        old.replaceAllUsesWith(script.insertConstant(constant))
+
+    for value in reversed(values):
+        last = len(list(script.inputs())) - 1
+        replace(list(script.inputs())[last], value.detach())
+        script.eraseInput(last)
+    for node in script.findAllNodes("prim::ListConstruct"):
+        if {x.node().kind() for x in node.inputs()} == {"prim::Constant"} and str(node.output().type()) == "List[int]":
+            replace(node.output(), [x.toIValue() for x in node.inputs()])
+            node.destroy()
+    return torch._C._create_function_from_graph("run", script)
 
 
 def copy_graph(graph: fx.Graph) -> fx.Graph:
