@@ -7,18 +7,16 @@ import torch
 from torch import Tensor, fx
 
 from .graph import Graph, TraceError
-from .simplify import MAY_VIEW, is_pure, remove_unused, storage, viewed, written_storages
-
-aten = torch.ops.aten
+from .lowering import lower
+from .simplify import is_pure, storage, written_storages
 
 
 class Program:
     """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``."""
 
     def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]):
-        graph = copy_graph(graph)
-        view_at_once(graph)
-        remove_unused(graph)
+        graph, constants = copy_graph(graph), dict(constants)
+        lower(graph, constants)
         inputs = [node for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
         lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
         output, = (node for node in graph.nodes if node.op == "output")
@@ -121,33 +119,3 @@ def _literal(value) -> str:
     if value is None or isinstance(value, plain):
         return repr(value)
     raise TraceError(f"an argument of type {type(value).__name__} cannot be part of a graph ({value})")
-
-
-def view_at_once(graph: fx.Graph) -> None:
-    """Replace chains of views by one ``as_strided`` of the value they look at: one small operation instead of several.
-
-    Only of values that the graph itself computes: an input may lie elsewhere in its memory at the next call.
-    """
-    for node in list(graph.nodes):
-        if node.op == "call_function" and node.target is not aten.as_strided.default and "like" in node.meta:
-            source = storage(node)
-            if source is node or source.op != "call_function" or "like" not in source.meta or not _views_only(node):
-                continue
-            (shape, stride, dtype, offset), (_, _, source_dtype, start) = node.meta["like"], source.meta["like"]
-            if dtype == source_dtype and start == 0:
-                with graph.inserting_before(node):
-                    view = graph.call_function(aten.as_strided.default, (source, list(shape), list(stride), offset))
-                view.meta.update(node.meta)
-                node.replace_all_uses_with(view)
-
-
-def _views_only(node: fx.Node) -> bool:
-    """The chain of views has no step that may copy, nor the i-th part of several."""
-    while (source := viewed(node)) is not None if node.op == "call_function" else False:
-        if node.target is operator.getitem or node.target in MAY_VIEW or node.target in _LAZY:
-            return False
-        node = source
-    return True
-
-
-_LAZY = {aten._conj.default, aten._neg_view.default}  # these views change values
