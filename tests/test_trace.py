@@ -120,6 +120,33 @@ def test_a_changed_tensor_of_the_solver_is_noticed():
         assert torch.equal(traced(state(), a=1.0), solver(state(), a=1.0))
 
 
+class Scale:
+    value = 1.0
+
+
+@pytest.mark.parametrize("make, change", [
+    (lambda: [2.0], lambda solver: solver.held.append(3.0)),
+    (lambda: {"a": 2.0}, lambda solver: solver.held.update(a=3.0)),
+    (lambda: ([2.0], 1.0), lambda solver: solver.held[0].append(3.0)),
+    (lambda: Scale(), lambda solver: setattr(solver.held, "value", 3.0)),
+    (lambda: torch.ones(()), lambda solver: solver.held.add_(1)),
+    (lambda: 2.0, lambda solver: setattr(solver, "held", 2)),
+    (lambda: 2.0, lambda solver: setattr(solver, "added", 2.0)),
+    (lambda: nn.Identity(), lambda solver: setattr(solver, "held", nn.Identity().requires_grad_(False).eval())),
+    (lambda: nn.Identity(), lambda solver: setattr(solver.held, "value", 2.0)),
+], ids=["list", "dictionary", "list in a tuple", "object", "tensor", "type", "new", "module", "within a module"])
+def test_every_change_is_met_with_a_new_graph(make, change):
+    solver = Custom(lambda u, a: u + a)
+    solver.held = make()
+    traced = trace(solver, state(), a=1.0)
+    for _ in range(2):
+        traced(state(), a=1.0)
+    assert len(traced._graphs) == 1
+    change(solver)
+    traced(state(), a=1.0)
+    assert len(traced._graphs) == 2
+
+
 def test_strided_states_are_no_other_states(solver, traced):
     u = torch.randn(3, N, 2, dtype=torch.float64).transpose(1, 2)[:, 1:]
     assert not u.is_contiguous()
@@ -277,6 +304,24 @@ def test_views_read_at_once_are_the_same_values():
     graph = record(views, [u])
     simplify(graph)
     assert all(torch.equal(e, f) for e, f in zip(views(u), Program(graph.fx, graph.constants)(u), strict=True))
+
+
+def test_programs_are_bit_for_bit_what_was_recorded():
+    weights, mask = torch.tensor([0.3, 0.7]), torch.tensor([[True], [False]])
+
+    def function(u):
+        v = torch.remainder(u * 1.7, weights) / weights + weights
+        chosen = torch.where(mask.T, v, -v)
+        first, second = chosen.permute(1, 0, 2).unbind(-1)
+        return [v, first * 2, second * 2, torch.where(mask.T, v, -v) * 2]
+
+    u = torch.randn(5, 6, 2)
+    graph = record(function, [u])
+    simplify(graph)
+    program = Program(graph.fx, graph.constants)
+    assert all(torch.equal(e, f) for e, f in zip(function(u), program(u), strict=True))
+    kinds = [node.kind() for node in program.run.graph.nodes()]
+    assert kinds.count("aten::where") == 1 and "aten::unbind" not in kinds
 
 
 def test_the_recorder_leaves_no_trace_after_an_error():

@@ -53,7 +53,7 @@ class Solver(nn.Module):
             raise ValueError(f"{type(self).__name__}: dt is {dt}; it must be positive")
         self.dt = None if dt is None else float(dt)
         self.state_shape = tuple(state_shape)
-        self._checked: dict[str, tuple] = {}
+        self._checked: tuple[tuple, dict[str, tuple]] = (), {}
         self._precomputed: tuple[dict, tuple, dict] = ({}, (), {})
 
     @property
@@ -97,6 +97,10 @@ class Solver(nn.Module):
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
+        kind = len(u), u.dtype, u.device
+        if self._checked[0] == kind and _same(parameters, self._checked[1]):
+            # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
+            return parameters
         unknown = sorted(set(parameters) - set(self.parameter_names))
         if unknown:
             raise ValueError(f"{self.label}: unknown parameter {', '.join(unknown)}; it takes {self._names}")
@@ -105,14 +109,13 @@ class Solver(nn.Module):
             raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; "
                              f"call solver(u, {missing[0]}=...)")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
-        if current_recorder() is None and not _same(prepared, self._checked):
+        if current_recorder() is None:
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; "
                                      "check where it is computed")
             self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
-            # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
-            self._checked = _identity(prepared)
+            self._checked = kind, _identity(prepared)
         return prepared
 
     def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -145,7 +148,7 @@ class Solver(nn.Module):
         return value
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_checked": {}, "_precomputed": ({}, (), {})}  # a copy has seen no tensors yet
+        return {**self.__dict__, "_checked": ((), {}), "_precomputed": ({}, (), {})}  # a copy has seen no tensors yet
 
     @property
     def label(self) -> str:

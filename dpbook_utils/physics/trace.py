@@ -5,6 +5,7 @@ PhiFlow's eager cost is the work of building fields and shapes in Python, which 
 stays written once, in PhiFlow.   Chapter: 00_solver_as_operator.
 """
 
+import operator
 from collections.abc import Callable, Hashable
 from contextlib import contextmanager
 
@@ -42,6 +43,7 @@ class TracedSolver(Solver):
         self.solver = solver
         self.required, self.optional = solver.required, solver.optional
         self._graphs: dict[tuple, _Recorded] = {}
+        self._walked: tuple[list[dict], list, Hashable] = [], [], None
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return self.solver.parameter_shape(name)
@@ -73,7 +75,7 @@ class TracedSolver(Solver):
 
     def _recorded(self, names: tuple[str, ...], inputs: list[Tensor]) -> "_Recorded":
         kinds = tuple((x.shape, x.dtype, x.device) for x in inputs)
-        key = (names, kinds, fingerprint(self.solver))
+        key = (names, kinds, self._fingerprint())
         recorded = self._graphs.get(key)
         if recorded is None or not recorded.graph.is_current:
             def step(u, *values):
@@ -83,8 +85,19 @@ class TracedSolver(Solver):
                 recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
         return recorded
 
+    def _fingerprint(self) -> Hashable:
+        """``fingerprint(self.solver)``, walked again only if some name or object in it is another one."""
+        parts, seen, value = self._walked
+        found = [x for part in parts for x in (*part, *part.values())]
+        if not parts or len(found) != len(seen) or not all(map(operator.is_, found, seen)):
+            value, modules = fingerprint(self.solver), list(self.solver.modules())
+            fixed = all(_is_fixed(v) for m in modules for name, v in vars(m).items() if name[0] != "_")
+            parts = [d for m in modules for d in (vars(m), m._modules, m._buffers, m._parameters)] if fixed else []
+            self._walked = parts, [x for part in parts for x in (*part, *part.values())], value
+        return value
+
     def __getstate__(self) -> dict:
-        return {**super().__getstate__(), "_graphs": {}}  # a copy records anew
+        return {**super().__getstate__(), "_graphs": {}, "_walked": ([], [], None)}  # a copy records anew
 
 
 class _Recorded:
@@ -183,6 +196,14 @@ def fingerprint(value) -> Hashable:
     if hasattr(value, "__dict__") and not callable(value):
         return type(value), fingerprint(vars(value))
     return type(value), value
+
+
+def _is_fixed(value) -> bool:
+    """The same object has the same fingerprint for ever."""
+    if isinstance(value, tuple):
+        return all(map(_is_fixed, value))
+    plain = callable(value) or not hasattr(value, "__dict__")
+    return plain and not isinstance(value, (nn.Module, Tensor, list, dict))
 
 
 _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative "
