@@ -59,10 +59,13 @@ class TrajectoryLoss(nn.Module):
         if trajectory.shape != reference.shape:
             raise ValueError(f"TrajectoryLoss: the trajectory has shape {tuple(trajectory.shape)}, the reference "
                              f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial)")
-        num_steps = trajectory.shape[1]
+        return self.metric(trajectory, reference) @ self.weights_for(trajectory.shape[1]).to(trajectory)
+
+    def weights_for(self, num_steps: int) -> Tensor:
+        """(num_steps,): the weights of a roll-out of this length, checked."""
         weights = self.weights(num_steps) if callable(self.weights) else self.weights
         if weights.shape != (num_steps,) or not abs(float(weights.sum()) - 1) < 1e-5:
             raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
                              f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) "
                              "and sum 1")
-        return self.metric(trajectory, reference) @ weights.to(trajectory)
+        return weights
