@@ -27,9 +27,17 @@ class Program:
         self.run = _with_constants(torch.jit.CompilationUnit(source).run.graph.copy(), values)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here.
-        with torch.no_grad(), torch.jit.optimized_execution(False):
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self(*inputs)
+        # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here. This is
+        # torch.jit.optimized_execution(False), which as a context manager takes longer than some operations.
+        optimise = torch._C._get_graph_executor_optimize()
+        torch._C._set_graph_executor_optimize(False)
+        try:
             return self.run(*inputs)
+        finally:
+            torch._C._set_graph_executor_optimize(optimise)
 
 
 def _with_constants(script: torch.Graph, values: list[Tensor]) -> torch.ScriptFunction:
