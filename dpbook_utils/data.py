@@ -145,7 +145,7 @@ class Windows:
     def _per_trajectory(self, name: str, value: Tensor | float) -> Tensor:
         count = len(self.trajectories)
         if isinstance(value, (int, float)):
-            return torch.full((count,), float(value)).to(self.trajectories)
+            return self.trajectories.new_full((count,), float(value))
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != count:
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"Windows: parameter {name} is {found}; give a number or a tensor with one value for each "

@@ -67,5 +67,8 @@ class PhysicsPath(FullGradient):
 
     def apply(self, operator: nn.Module, u: Tensor, **parameters: Tensor) -> Tensor:
         if not isinstance(operator, Coupling):
+            if isinstance(operator, nn.Module) and any(w.requires_grad for w in operator.parameters()):
+                raise ValueError(f"PhysicsPath cannot see the network inside {type(operator).__name__}; "
+                                 "put it into a coupling, as in Additive(network)")
             return operator(u, **parameters)
         return operator.couple(u, operator.output(u.detach(), **parameters), **parameters)

@@ -30,8 +30,9 @@ def at_steps(*steps: int) -> Callable[[int], Tensor]:
     """The mean over the given steps, counted from 1."""
 
     def weights(num_steps: int) -> Tensor:
-        if not steps or min(steps) < 1 or max(steps) > num_steps:
-            raise ValueError(f"at_steps: steps {steps} do not lie in 1 ... {num_steps}, the steps of the roll-out")
+        if not steps or min(steps) < 1 or max(steps) > num_steps or len(set(steps)) < len(steps):
+            raise ValueError(f"at_steps: steps {steps} do not lie in 1 ... {num_steps}, the steps of the roll-out, "
+                             "each named once")
         result = torch.zeros(num_steps)
         result[torch.tensor(steps) - 1] = 1 / len(steps)
         return result

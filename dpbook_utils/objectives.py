@@ -32,7 +32,7 @@ def from_input(u0: Tensor, trajectory: Tensor, reference: Tensor | None, paramet
     return u0.unsqueeze(1).expand_as(trajectory)
 
 
-def from_solver(solver: nn.Module, *, detach: bool = True) -> Callable:
+def from_solver(solver: nn.Module, *, detach: bool = True) -> nn.Module:
     """The solver applied to the states that the chain itself has reached (diverted chain, Koehler et al. 2024).
 
     The target of step k+1 is ``solver(u_k)``, so data is generated at the network's own states.
@@ -40,16 +40,23 @@ def from_solver(solver: nn.Module, *, detach: bool = True) -> Callable:
     Args:
         detach: treat the targets as data. False lets the gradient flow through them too.
     """
+    return _FromSolver(solver, detach)
 
-    def targets(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
+
+class _FromSolver(nn.Module):
+    """A module, so that whoever looks through an objective's parts finds the solver."""
+
+    def __init__(self, solver: nn.Module, detach: bool):
+        super().__init__()
+        self.solver, self.detach = solver, detach
+
+    def forward(self, u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
         starts = torch.cat([u0.unsqueeze(1), trajectory[:, :-1]], 1)
         num_steps = starts.shape[1]
         repeated = {name: value.repeat_interleave(num_steps, 0) if isinstance(value, Tensor) and value.ndim else value
-                    for name, value in select(solver, parameters).items()}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
-            return solver(starts.flatten(0, 1), **repeated).unflatten(0, starts.shape[:2])
-
-    return targets
+                    for name, value in select(self.solver, parameters).items()}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
+            return self.solver(starts.flatten(0, 1), **repeated).unflatten(0, starts.shape[:2])
 
 
 class Objective(nn.Module):
@@ -68,6 +75,10 @@ class Objective(nn.Module):
 
     def __init__(self, rollout: Rollout, loss: TrajectoryLoss, targets: Callable = from_batch):
         super().__init__()
+        if not isinstance(rollout, Rollout) or not isinstance(loss, TrajectoryLoss):
+            raise TypeError(f"Objective: got {type(rollout).__name__} and {type(loss).__name__}; "
+                            "give a Rollout and a TrajectoryLoss, as in Objective(Rollout(step, m), "
+                            "TrajectoryLoss(every_step))")
         self.rollout, self.loss, self.targets = rollout, loss, targets
 
     @property
@@ -79,6 +90,8 @@ class Objective(nn.Module):
 
     def per_member(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
         """(members,): the loss of each network of an ensemble; one entry without an ensemble."""
+        if torch.is_grad_enabled():
+            self._check_placement()
         trajectory = self.rollout(u0, **parameters)
         losses = self.loss(trajectory, self.targets(u0, trajectory, reference, parameters))
         if torch.is_grad_enabled() and not losses.requires_grad and any(p.requires_grad for p in self.parameters()):
@@ -89,3 +102,14 @@ class Objective(nn.Module):
                 "gradient cut, put the loss before it (Rollout(..., record_after=...)); or use FullGradient() with the "
                 "state recorded after the network.")
         return losses.unflatten(0, (self.num_members, -1)).mean(1)
+
+    def _check_placement(self) -> None:
+        """Raise ValueError if the loss weighs a step for which the gradient policy builds no graph."""
+        gradient, num_steps = self.rollout.gradient, self.rollout.num_steps
+        weights = self.loss.weights_for(num_steps).tolist()
+        blind = [k + 1 for k, w in enumerate(weights) if w != 0 and not gradient.tracks(k, num_steps)]
+        if blind:
+            raise ValueError(
+                f"Objective: the loss weighs step {blind[0]} of {num_steps}, for which {gradient!r} builds no graph, so "
+                "it would change the loss and not the gradient. Place the loss where there is one: "
+                "TrajectoryLoss(final_step) with Pushforward()")

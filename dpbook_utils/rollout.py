@@ -56,6 +56,8 @@ class Rollout(nn.Module):
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"Rollout: num_steps is {num_steps}; it must be at least 1")
+        if not isinstance(gradient, FullGradient):
+            raise TypeError(f"Rollout: gradient is {gradient!r}; give a policy object such as FullGradient()")
         self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
         places = len(list(_operators(step)))
         if places == 0:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from .objectives import Objective
-from .physics.graph import TraceError, record
+from .physics.graph import TraceError, record, traceable_padding
 from .physics.program import Program
 from .physics.simplify import simplify
-from .physics.trace import agree, fingerprint, traceable_padding
+from .physics.trace import agree, fingerprint
 
 __all__ = ["TraceError", "TracedGradients"]
 
@@ -74,12 +74,19 @@ class _Recorded:
             return [losses.detach(), *(gradient.contiguous() for gradient in gradients if gradient is not None)]
 
         inputs = [*weights, *(x.detach() for x in tensors.values())]
+        before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
         try:
             with traceable_padding():
                 self.graph = record(losses_and_gradients, inputs)
         except TraceError as error:
             raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. "
                              "Use training.Gradients") from error
+        changed = {name: buffer for name, buffer in objective.named_buffers() if not torch.equal(buffer, before[name])}
+        for name, buffer in changed.items():
+            buffer.copy_(before[name])
+        if changed:
+            raise TraceError(f"TracedGradients: the objective changes its buffers at every call ({', '.join(changed)}; "
+                             "batch normalisation?), which a graph would not repeat. Use training.Gradients")
         simplify(self.graph)
         self.program = Program(self.graph.fx, self.graph.constants)
         self._check(losses_and_gradients, inputs)

@@ -188,3 +188,9 @@ def test_refuses_windows_that_do_not_fit(arguments, options, message):
 def test_refuses_trajectories_that_blew_up():
     with pytest.raises(ValueError, match="NaN or infinity"):
         Windows(TRAJECTORIES / 0, 3, 4, seed=0)
+
+
+def test_a_number_keeps_the_precision_of_the_trajectories():
+    trajectories = torch.zeros(2, 5, 1, 4, dtype=torch.float64)
+    windows = Windows(trajectories, 2, 3, seed=0, viscosity=0.02)
+    assert torch.equal(windows[0]["viscosity"], torch.full((3,), 0.02, dtype=torch.float64))

@@ -98,8 +98,8 @@ def test_each_member_of_an_ensemble_has_its_own_norms_and_a_cut_path_none():
     networks = [ConvResNet(1, 1, 1, width=4, num_blocks=1, seed=s).double() for s in (1, 2)]
     u0, reference = randn(3, 1, 8), randn(3, 4, 1, 8, seed=1)
 
-    def growth(network, batch, **options):
-        objective = Objective(Rollout(Additive(network), 1, **options), TrajectoryLoss(every_step))
+    def growth(network, batch, placement=every_step, **options):
+        objective = Objective(Rollout(Additive(network), 1, **options), TrajectoryLoss(placement))
         return gradient_growth(objective, batch, [1, 4])
 
     together = growth(Ensemble(networks), {"u0": torch.cat([u0, u0]), "reference": torch.cat([reference, reference])})
@@ -107,7 +107,7 @@ def test_each_member_of_an_ensemble_has_its_own_norms_and_a_cut_path_none():
         alone = growth(network, {"u0": u0, "reference": reference})
         assert torch.allclose(together.state[:, 3 * s:3 * s + 3], alone.state)
         assert torch.allclose(together.weights[:, s], alone.weights[:, 0])
-    cut = growth(networks[0], {"u0": u0, "reference": reference}, gradient=Pushforward())
+    cut = growth(networks[0], {"u0": u0, "reference": reference}, final_step, gradient=Pushforward())
     assert (cut.state[0] > 0).all() and (cut.state[1] == 0).all() and (cut.weights > 0).all()
 
 

@@ -74,6 +74,27 @@ class Detached(Upwind):
         return super().step(u.detach(), speed=speed)
 
 
+class WithoutGradient(Upwind):
+    def step(self, u, *, speed):
+        with torch.no_grad():
+            return super().step(u, speed=speed)
+
+
+class PartlyDetached(Upwind):
+    def neighbour(self, u):
+        return torch.roll(u, 1, -1).detach()
+
+
+class DetachedSpeed(Upwind):
+    def step(self, u, *, speed):
+        return super().step(u, speed=speed.detach())
+
+
+class Forgetful(Upwind):
+    def step(self, u, *, speed):
+        super().step(u, speed=speed)
+
+
 class Branching(Upwind):
     def neighbour(self, u):
         return torch.roll(u, 1 if float(u.detach().sum()) < 1e9 else 2, -1)
@@ -100,7 +121,10 @@ class NotASolver(nn.Module):
 
 @pytest.mark.parametrize("make_solver, right, hint", [
     (Upwind, True, "everywhere in the course"), (Downwind, False, "downwind"),
-    (WrongSpeed, False, "one value per sample"), (Detached, False, "No gradient flows"),
+    (WrongSpeed, False, "one value per sample"), (Detached, False, "respect to the state"),
+    (WithoutGradient, False, "No gradient flows"),
+    (PartlyDetached, False, "respect to the state"), (DetachedSpeed, False, "respect to the speed"),
+    (Forgetful, False, "returns NoneType"), (Upwind(32, 1.0, 0.01), False, "the class itself"),
     (Branching, False, "cannot be recorded"), (Shorter, False, "must keep it"),
     (WithoutAxes, False, "cannot be called"), (NoParameter, False, "unknown parameter speed"),
     (NotASolver, False, "does not inherit")])

@@ -6,7 +6,7 @@ from torch import nn
 
 from dpbook_utils.coupling import Additive, AdditiveRHS, SolverParameter
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, PhysicsPath, Pushforward, Truncated
-from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
+from dpbook_utils.losses import TrajectoryLoss, at_steps, every_step, final_step
 from dpbook_utils.objectives import NoGradientPath, Objective
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import trace
@@ -79,12 +79,13 @@ def by_hand(policy, u, reference, solver, network):
                 u = u.detach()
             u = u + network(u.detach() if isinstance(policy, PhysicsPath) else u)
         losses.append((u - reference[:, k]).square().mean())
-    return sum(losses) / NUM_STEPS
+    return losses[-1] if isinstance(policy, Pushforward) else sum(losses) / NUM_STEPS
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_gradient_equals_the_loop_written_out(u0, reference, solver, network, policy):
-    found = objective(Sequential(solver, Additive(network)), policy)(u0, reference, viscosity=VISCOSITY)
+    placement = final_step if isinstance(policy, Pushforward) else every_step
+    found = objective(Sequential(solver, Additive(network)), policy, placement)(u0, reference, viscosity=VISCOSITY)
     expected = by_hand(policy, u0, reference, solver, network)
     assert torch.allclose(found, expected, rtol=1e-14)
     assert close(gradients(network, found), gradients(network, expected))
@@ -174,6 +175,20 @@ def test_pushforward_is_the_one_step_gradient_at_the_pushed_state(u0, reference,
         pushed = Rollout(step, NUM_STEPS - 1)(u0, viscosity=VISCOSITY)[:, -1]
     one = objective(step, num_steps=1)(pushed, reference[:, -1:], viscosity=VISCOSITY)
     assert close(gradients(network, found), gradients(network, one), tolerance=1e-15)
+
+
+@pytest.mark.parametrize("weights", [every_step, at_steps(1, 2)])
+def test_a_loss_on_a_step_without_a_graph_is_refused(u0, reference, solver, network, weights):
+    goal = objective(Sequential(solver, Additive(network)), Pushforward(), weights)
+    with pytest.raises(ValueError, match="loss weighs step 1 of 4"):
+        goal(u0, reference, viscosity=VISCOSITY)
+    with torch.no_grad():
+        assert torch.isfinite(goal(u0, reference, viscosity=VISCOSITY))
+
+
+def test_physics_path_must_see_the_network(u0, reference, solver, network):
+    with pytest.raises(ValueError, match="cannot see the network inside Conv1d"):
+        objective(Sequential(solver, network), PhysicsPath())(u0, reference, viscosity=VISCOSITY)
 
 
 def test_zero_weights_are_no_pushforward(u0, reference, solver, network):

@@ -287,3 +287,9 @@ def test_burgers_central_limit_is_about_the_mean_square_velocity(mean, amplitude
     needed = dt * float(u.square().mean()) / 2
     solver = Burgers(64, 1.0, dt)
     assert not grows(solver, u, 1500, viscosity=2 * needed) and grows(solver, u, 1500, viscosity=needed / 2)
+
+
+@pytest.mark.parametrize("num_points, length", [(0, 1.0), (8, 0.0), (8, -1.0)])
+def test_a_grid_without_points_or_extent_is_refused(num_points, length):
+    with pytest.raises(ValueError, match="at least one point|positive extent"):
+        Burgers(num_points, length, 0.1)

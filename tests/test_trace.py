@@ -339,3 +339,49 @@ def test_modules_within_a_solver_are_part_of_its_identity():
     traced = trace(solver, state(), a=1.0)
     solver.scale.value = 3.0
     assert torch.equal(traced(state(), a=1.0), 3 * state() + 1)
+
+
+def test_a_changed_attribute_reaches_what_was_computed_before():
+    """The coefficients of Kuramoto-Sivashinsky are computed once for the same parameters, but not for another dt."""
+    u, length = torch.randn(2, 1, 32, dtype=torch.float64), torch.tensor([20.0, 30.0], dtype=torch.float64)
+    solver = KuramotoSivashinsky(32, 0.1)
+    traced = trace(solver, u, length=length)
+    for step in (solver, traced):
+        solver.dt = 0.1
+        step(u, length=length)
+        solver.dt = 0.2
+        assert torch.equal(step(u, length=length), KuramotoSivashinsky(32, 0.2)(u, length=length))
+
+
+def test_a_changed_attribute_makes_the_parameters_be_checked_again():
+    u, viscosity = torch.randn(2, 1, 32), torch.tensor([0.01, 0.01])
+    solver = Burgers(32, 1.0, 0.01)
+    solver(u, viscosity=viscosity)
+    solver.dt = 1.0
+    with pytest.raises(ValueError, match="stable"):
+        solver(u, viscosity=viscosity)
+
+
+def test_attributes_are_set_on_the_solver_that_was_recorded():
+    traced = trace(Burgers(32, 1.0, 0.01), torch.randn(2, 1, 32), viscosity=0.01)
+    with pytest.raises(AttributeError, match="traced.solver.dt"):
+        traced.dt = 0.02
+    traced.solver.dt = 0.005
+    assert torch.equal(traced(torch.ones(2, 1, 32), viscosity=0.01), torch.ones(2, 1, 32))
+
+
+def test_private_and_numpy_attributes_are_part_of_what_is_recorded():
+    class Scaled(Solver):
+        def __init__(self):
+            super().__init__(0.1, (1, 4))
+            self._factor, self.profile = 1.0, np.ones(4)
+
+        def step(self, u):
+            return self._factor * u * torch.as_tensor(self.profile).to(u)
+
+    solver, u = Scaled(), torch.ones(1, 1, 4)
+    traced = trace(solver, u)
+    solver._factor = 3.0
+    assert torch.equal(traced(u), 3 * u)
+    solver.profile = 2 * np.ones(4)
+    assert torch.equal(traced(u), 6 * u)

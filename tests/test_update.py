@@ -59,7 +59,8 @@ POLICIES = [FullGradient(), Truncated(2), NoSolverGradient(), Pushforward(), Phy
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_every_policy(solver, policy):
-    ours = objective(solver, Additive(network()), policy=policy)
+    placement = final_step if isinstance(policy, Pushforward) else every_step
+    ours = objective(solver, Additive(network()), policy=policy, weights=placement)
     traced = TracedGradients(ours)
     for seed in range(2):
         assert_agree(ours, traced, batch(seed=seed))
@@ -203,3 +204,21 @@ def test_errors_of_the_objective_come_through(solver):
         traced({**batch(), "u0": torch.full((4, 1, N), math.nan, dtype=torch.float64)})
     with pytest.raises(ValueError, match="stable is"):
         traced({**batch(), "viscosity": torch.full((4,), 9.0, dtype=torch.float64)})
+
+
+def test_a_change_of_the_targets_solver_is_followed(solver):
+    fine = Burgers(N, 1.0, 0.01)
+    ours = objective(solver, Additive(network()), targets=from_solver(fine))
+    traced = TracedGradients(ours)
+    assert_agree(ours, traced, {**batch(), "reference": None})
+    fine.dt = 0.005
+    assert_agree(ours, traced, {**batch(), "reference": None})
+
+
+def test_a_network_that_changes_its_buffers_is_refused_and_left_as_it_was(solver):
+    net = nn.Sequential(network(), nn.BatchNorm1d(1)).double()
+    traced = TracedGradients(objective(solver, Additive(net)).train())
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    with pytest.raises(TraceError, match="running_mean"):
+        traced(batch())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())

@@ -1,5 +1,6 @@
 """Checking functions for the exercises, one module per chapter. They say what is wrong, not only that it is."""
 
+import textwrap
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class Feedback:
     message: str
 
     def __repr__(self) -> str:
-        return f"{'Right.' if self.right else 'Not yet.'} {self.message}"
+        return textwrap.fill(f"{'Right.' if self.right else 'Not yet.'} {self.message}", width=72)
 
 
 def right(message: str) -> Feedback:

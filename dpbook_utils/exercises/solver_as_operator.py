@@ -13,7 +13,10 @@ def check_viscosity_gradient(answer, solver: Solver, u0: Tensor, num_steps: int,
     """Exercise 1: dE/dnu of the final kinetic energy E = mean(u_m^2) / 2, against central differences."""
     if answer is None:
         return not_yet("Replace None by your answer: one number, the derivative of E with respect to the viscosity.")
-    answer = float(torch.as_tensor(answer).detach().sum())
+    try:
+        answer = float(torch.as_tensor(answer).detach().sum())
+    except (TypeError, ValueError, RuntimeError):
+        return not_yet(f"Your answer is a {type(answer).__name__}; give one number or a tensor with one value.")
 
     def energy(nu: float) -> float:
         with torch.no_grad():
@@ -45,6 +48,8 @@ def check_advection_solver(make_solver) -> Feedback:
     """Exercise 2: a reader's own ``Solver`` for u_t + c u_x = 0 by first-order upwind differences, c > 0."""
     if make_solver is None:
         return not_yet("Replace None by your class: check_advection_solver(Advection).")
+    if not isinstance(make_solver, type):
+        return not_yet("Give the class itself, not an object of it: check_advection_solver(Advection).")
     num_points, length, dt = 32, 1.0, 0.01
     solver = make_solver(num_points, length, dt)
     if not isinstance(solver, Solver):
@@ -55,10 +60,12 @@ def check_advection_solver(make_solver) -> Feedback:
         found = solver(u, speed=speed)
     except (ValueError, TypeError, RuntimeError) as error:
         return not_yet(f"The solver cannot be called as solver(u, speed=...): {error}")
+    if not isinstance(found, Tensor):
+        return not_yet(f"The step returns {type(found).__name__}; it must return the next state, a tensor.")
     if found.shape != u.shape:
         return not_yet(f"The step turns shape {tuple(u.shape)} into {tuple(found.shape)}; it must keep it.")
 
-    def upwind(shift: int) -> Tensor:
+    def upwind(shift: int, u: Tensor = u, speed: Tensor = speed) -> Tensor:
         return u - speed[:, None, None] * dt * num_points / length * shift * (u - torch.roll(u, shift, -1))
 
     if torch.allclose(found, upwind(-1)):
@@ -68,10 +75,17 @@ def check_advection_solver(make_solver) -> Feedback:
         difference = float((found - upwind(1)).abs().max())
         return not_yet(f"The values differ from u - c dt/dx (u - u_left) by up to {difference:.2g}. "
                        "Is the speed one value per sample, of shape (batch,), and dx = length / num_points?")
-    leaf = u.clone().requires_grad_()
-    if not solver(leaf, speed=speed).requires_grad:
+    leaves = {"state": u.clone().requires_grad_(), "speed": speed.clone().requires_grad_()}
+    result = solver(leaves["state"], speed=leaves["speed"])
+    if not result.requires_grad:
         return not_yet("No gradient flows from the result to the state: "
                        "is there a .detach(), torch.no_grad() or NumPy in the step?")
+    gradients = [torch.autograd.grad(end.square().sum(), list(leaves.values()), materialize_grads=True)
+                 for end in (result, upwind(1, *leaves.values()))]
+    for name, own, correct in zip(leaves, *gradients):
+        if not torch.allclose(own, correct):
+            return not_yet(f"The values are right, the gradient with respect to the {name} is not: "
+                           "is a part of the step detached?")
     try:
         trace(solver, u, speed=speed)
     except TraceError as error:

@@ -27,7 +27,7 @@ class Reconstruction:
     Attributes:
         truth: (33, 1, 128) the exact solution at all times.   observed: (1, 1, 128), its state at step 16.
         x: (128,) points [m].
-        solver: semi-Lagrangian Burgers, whose error is the floor of every method that uses it.
+        solver: semi-Lagrangian Burgers, which is not exact: even from the true initial state it misses the truth.
     """
 
     num_points, length, dt, viscosity = 128, 2.0, 1 / 32, 0.01 / math.pi
@@ -62,7 +62,8 @@ class Progress(NamedTuple):
 
     Attributes:
         evaluations: of the gradient so far; a line search takes several per update.
-        seconds: of wall-clock, without those for the error.   loss, error: at that moment.
+        seconds: of wall-clock, without those for the error.
+        loss, error: of the last update; the loss is that of the state before it, the error that of the state after it.
     """
 
     evaluations: list[int]
@@ -72,8 +73,7 @@ class Progress(NamedTuple):
 
 
 def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, error: Callable[[], float], *,
-             num_updates: int | None = None, seconds: float | None = None, records: int = 40,
-             label: str = "") -> Progress:
+             num_updates: int | None = None, seconds: float | None = None, records: int = 40) -> Progress:
     """Run an optimiser for a number of updates or a wall-clock budget, and record loss and error on the way.
 
     Args:
@@ -93,8 +93,7 @@ def minimise(closure: Callable[[], Tensor], optimizer: torch.optim.Optimizer, er
         evaluations += 1
         return closure()
 
-    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left"
-    with tqdm(total=total, desc=label, bar_format=bar_format, mininterval=1) as bar:
+    with tqdm(total=total, bar_format="{percentage:3.0f}%|{bar}| {remaining} left", mininterval=1) as bar:
         update = 0
         while (update if seconds is None else used) < total:
             start = time.perf_counter()

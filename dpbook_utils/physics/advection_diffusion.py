@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .advection import central, check_diffusion
 from .phiflow import box, centered, from_centered, like_state, per_sample
-from .solver import Solver
+from .solver import Solver, positive_length
 
 
 class AdvectionDiffusion(Solver):
@@ -40,7 +40,7 @@ class AdvectionDiffusion(Solver):
             raise ValueError(f"{type(self).__name__}: num_points is {num_points} and length {length}; "
                              "give one value each, or two each (x, y)")
         super().__init__(dt, (1, *points))
-        self.length = lengths
+        self.length = tuple(positive_length(self.label, side) for side in lengths)
         self.dx = tuple(extent / n for extent, n in zip(lengths, points))
         self.advection = advection
 

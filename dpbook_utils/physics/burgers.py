@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .advection import central, check_diffusion
 from .phiflow import box, centered, from_centered, like_state, per_sample
-from .solver import Solver
+from .solver import Solver, positive_length
 
 
 class Burgers(Solver):
@@ -31,7 +31,7 @@ class Burgers(Solver):
 
     def __init__(self, num_points: int, length: float, dt: float, advection=central):
         super().__init__(dt, (1, num_points))
-        self.length = float(length)
+        self.length = positive_length(self.label, length)
         self.dx = self.length / num_points
         self.advection = advection
 

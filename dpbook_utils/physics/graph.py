@@ -6,6 +6,7 @@ included. ``simplify`` makes the graph shorter and ``program`` runs it without P
 
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, fx
@@ -151,3 +152,25 @@ def layout(value: Tensor) -> tuple:
 def current_recorder() -> Recorder | None:
     """The recorder at work, if any: what runs now becomes part of a graph, so values of tensors must not be read."""
     return Recorder.active[-1] if Recorder.active else None
+
+
+@contextmanager
+def traceable_padding():
+    """Circular ``F.pad`` records as writes into an empty tensor; record it as narrow and cat instead."""
+    original = torch.nn.functional.pad
+
+    def pad(u, widths, mode="constant", value=None):
+        if mode != "circular":
+            return original(u, widths, mode, value)
+        for axis, (before, after) in enumerate(zip(widths[::2], widths[1::2])):
+            axis = u.ndim - 1 - axis
+            n = u.shape[axis]
+            parts = [u.narrow(axis, n - before, before)] * (before > 0) + [u] + [u.narrow(axis, 0, after)] * (after > 0)
+            u = torch.cat(parts, axis) if len(parts) > 1 else u
+        return u
+
+    torch.nn.functional.pad = pad
+    try:
+        yield
+    finally:
+        torch.nn.functional.pad = original

@@ -17,7 +17,7 @@ from torch import Tensor
 from .advection import check_diffusion
 from .phiflow import box, from_staggered, like_state, per_sample, staggered
 from .projection import spectral_projection
-from .solver import Solver
+from .solver import Solver, positive_length
 
 
 def semi_lagrangian(velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
@@ -77,7 +77,7 @@ class NavierStokes(Solver):
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float], dt: float,
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
         super().__init__(dt, (2, *num_points))
-        self.length = tuple(float(side) for side in length)
+        self.length = tuple(positive_length(self.label, side) for side in length)
         self.dx = tuple(side / n for side, n in zip(self.length, num_points))
         self.advection = advection
 

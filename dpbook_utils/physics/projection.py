@@ -11,7 +11,7 @@ from phiml.math import dual
 from torch import Tensor
 
 from .phiflow import box, from_centered, from_staggered, like_state, precision_and_device, staggered
-from .solver import Solver
+from .solver import Solver, positive_length
 
 
 class VelocityOperator(Solver):
@@ -19,7 +19,7 @@ class VelocityOperator(Solver):
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float]):
         super().__init__(None, (2, *num_points))
-        self.length = tuple(float(side) for side in length)
+        self.length = tuple(positive_length(self.label, side) for side in length)
 
     def staggered(self, v: Tensor) -> StaggeredGrid:
         return staggered(v, box(dict(zip("xy", self.length))))

@@ -51,10 +51,17 @@ class Solver(nn.Module):
         super().__init__()
         if dt is not None and not dt > 0:
             raise ValueError(f"{type(self).__name__}: dt is {dt}; it must be positive")
+        if min(state_shape) < 1:
+            raise ValueError(f"{type(self).__name__}: a state of shape {tuple(state_shape)}; give at least one point")
         self.dt = None if dt is None else float(dt)
         self.state_shape = tuple(state_shape)
         self._checked: tuple[tuple, dict[str, tuple]] = (), {}
         self._precomputed: tuple[dict, tuple, dict] = ({}, (), {})
+
+    def __setattr__(self, name: str, value) -> None:
+        super().__setattr__(name, value)
+        if name[0] != "_":  # what was checked and computed before held for the attributes as they were
+            self.__dict__.update(_checked=((), {}), _precomputed=({}, (), {}))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -162,6 +169,13 @@ class Solver(nn.Module):
     @property
     def _names(self) -> str:
         return ", ".join(self.parameter_names) or "no parameters"
+
+
+def positive_length(label: str, length: float) -> float:
+    """The extent of a domain as a float. Raises ValueError if it is not positive."""
+    if not length > 0:
+        raise ValueError(f"{label}: length is {length}; the domain must have a positive extent")
+    return float(length)
 
 
 def _identity(tensors: dict[str, Tensor]) -> dict[str, tuple]:

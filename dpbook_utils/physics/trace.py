@@ -7,12 +7,12 @@ stays written once, in PhiFlow.   Chapter: 00_solver_as_operator.
 
 import operator
 from collections.abc import Callable, Hashable
-from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import Graph, TraceError, current_recorder, record
+from .graph import Graph, TraceError, current_recorder, record, traceable_padding
 from .program import Program, split
 from .simplify import simplify
 from .solver import Solver
@@ -48,11 +48,17 @@ class TracedSolver(Solver):
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return self.solver.parameter_shape(name)
 
-    def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
-        return self.solver.precompute(**parameters)
+    def __setattr__(self, name: str, value) -> None:
+        if "_walked" in self.__dict__ and name[0] != "_" and name != "training":
+            raise AttributeError(f"{self.label}: a traced solver follows the one it was recorded from; "
+                                 f"set {name} on that one, traced.solver.{name} = ...")
+        super().__setattr__(name, value)
 
-    def check_parameters(self, **parameters: Tensor) -> None:
-        self.solver.check_parameters(**parameters)
+    def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
+        return self.solver.prepare(u, parameters)
+
+    def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.solver._precompute_once(parameters)
 
     def check_state(self, u: Tensor, **parameters: Tensor) -> None:
         self.solver.check_state(u, **parameters)
@@ -91,7 +97,7 @@ class TracedSolver(Solver):
         found = [x for part in parts for x in (*part, *part.values())]
         if not parts or len(found) != len(seen) or not all(map(operator.is_, found, seen)):
             value, modules = fingerprint(self.solver), list(self.solver.modules())
-            fixed = all(_is_fixed(v) for m in modules for name, v in vars(m).items() if name[0] != "_")
+            fixed = all(_is_fixed(v) for m in modules for name, v in vars(m).items() if name not in _INTERNAL)
             parts = [d for m in modules for d in (vars(m), m._modules, m._buffers, m._parameters)] if fixed else []
             self._walked = parts, [x for part in parts for x in (*part, *part.values())], value
         return value
@@ -181,14 +187,20 @@ class _Replay(torch.autograd.Function):
         return None, *(next(found) if need else None for need in needed)
 
 
+# Attributes that every module has, and the solvers' own memory: no part of what a module does.
+_INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_checked", "_precomputed", "_graphs", "_walked"}
+
+
 def fingerprint(value) -> Hashable:
     """What a graph bakes in: the plain attributes of a module and of its parts, and which tensors they hold."""
     if isinstance(value, nn.Module):
         return tuple(
-            (type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name[0] != "_"),
+            (type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name not in _INTERNAL),
              *map(id, module._buffers.values()), *map(id, module._parameters.values())) for module in value.modules())
     if isinstance(value, Tensor):
         return id(value), value._version
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, (list, tuple)):
         return tuple(map(fingerprint, value))
     if isinstance(value, dict):
@@ -203,7 +215,7 @@ def _is_fixed(value) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_fixed, value))
     plain = callable(value) or not hasattr(value, "__dict__")
-    return plain and not isinstance(value, (nn.Module, Tensor, list, dict))
+    return plain and not isinstance(value, (nn.Module, Tensor, np.ndarray, list, dict))
 
 
 _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative "
@@ -273,25 +285,3 @@ def _value_and_gradients(step, inputs: list[Tensor]) -> tuple[Tensor, list[Tenso
 def _apart():
     """What recording saves for its own backward passes is no business of a checkpointed step that it happens in."""
     return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
-
-
-@contextmanager
-def traceable_padding():
-    """Circular ``F.pad`` records as writes into an empty tensor; record it as narrow and cat instead."""
-    original = torch.nn.functional.pad
-
-    def pad(u, widths, mode="constant", value=None):
-        if mode != "circular":
-            return original(u, widths, mode, value)
-        for axis, (before, after) in enumerate(zip(widths[::2], widths[1::2])):
-            axis = u.ndim - 1 - axis
-            n = u.shape[axis]
-            parts = [u.narrow(axis, n - before, before)] * (before > 0) + [u] + [u.narrow(axis, 0, after)] * (after > 0)
-            u = torch.cat(parts, axis) if len(parts) > 1 else u
-        return u
-
-    torch.nn.functional.pad = pad
-    try:
-        yield
-    finally:
-        torch.nn.functional.pad = original
