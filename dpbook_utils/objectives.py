@@ -110,6 +110,6 @@ class Objective(nn.Module):
         blind = [k + 1 for k, w in enumerate(weights) if w != 0 and not gradient.tracks(k, num_steps)]
         if blind:
             raise ValueError(
-                f"Objective: the loss weighs step {blind[0]} of {num_steps}, for which {gradient!r} builds no graph, so "
-                "it would change the loss and not the gradient. Place the loss where there is one: "
+                f"Objective: the loss weighs step {blind[0]} of {num_steps}, for which {gradient!r} builds no graph, "
+                "so it would change the loss and not the gradient. Place the loss where there is one: "
                 "TrajectoryLoss(final_step) with Pushforward()")
