@@ -41,7 +41,10 @@ class Truncated(FullGradient):
 
 
 class NoSolverGradient(FullGradient):
-    """No gradient through the solver: what a solver without derivatives allows (NOG in List et al. 2025)."""
+    """No gradient through the solver: what a solver without derivatives allows (NOG in List et al. 2025).
+
+    Solvers are found inside other modules too, but not inside a plain function.
+    """
 
     def apply(self, operator: nn.Module, u: Tensor, **parameters: Tensor) -> Tensor:
         if next(solvers(operator), None) is None:
