@@ -83,7 +83,10 @@ def compare(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -
 
 def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor],
                 settings: Mapping) -> dict[str, str]:
-    """What must be equal for two trainings to be the same: chain, weights, optimiser, schedule, data, settings."""
+    """What must be equal for two trainings to be the same: chain, weights, optimiser, schedule, data, settings.
+
+    What a plain function holds (a metric, the rule of a ``LambdaLR``) and batches after the first are not looked into.
+    """
     result = {name: str(value) for name, value in settings.items()}
     for name, module in objective.named_modules():
         plain = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_" and key != "training"}
