@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import losses
 from .networks import num_members
-from .rollout import Rollout
+from .rollout import Rollout, in_mode
 
 
 @torch.no_grad()
@@ -39,12 +39,8 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
         trajectories = torch.cat([trajectories] * members)
         parameters = {name: torch.cat([value] * members) if isinstance(value, Tensor) and value.ndim else value
                       for name, value in parameters.items()}
-    modes = [(module, module.training) for module in step.modules()]
-    try:
-        prediction = Rollout(step.eval(), num_steps)(trajectories[:, 0], **parameters)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with in_mode(step, training=False):
+        prediction = Rollout(step, num_steps)(trajectories[:, 0], **parameters)
     return prediction, trajectories[:, 1:num_steps + 1]
 
 

@@ -106,8 +106,11 @@ class Objective(nn.Module):
     def _check_placement(self) -> None:
         """Raise ValueError if the loss weighs a step for which the gradient policy builds no graph."""
         gradient, num_steps = self.rollout.gradient, self.rollout.num_steps
-        weights = self.loss.weights_for(num_steps).tolist()
-        blind = [k + 1 for k, w in enumerate(weights) if w != 0 and not gradient.tracks(k, num_steps)]
+        untracked = [k for k in range(num_steps) if not gradient.tracks(k, num_steps)]
+        if not untracked:
+            return
+        weights = self.loss.weights_for(num_steps)
+        blind = [k + 1 for k in untracked if weights[k] != 0]
         if blind:
             raise ValueError(
                 f"Objective: the loss weighs step {blind[0]} of {num_steps}, for which {gradient!r} builds no graph, "

@@ -1,6 +1,7 @@
 """Chains of operators, and their repetition in time.   Chapter: 03_unrolling."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +125,18 @@ class Rollout(nn.Module):
                 yield found[0]
             if found or isinstance(operator, Replace) or not isinstance(operator, (Coupling, GaussianNoise)):
                 return
+
+
+@contextmanager
+def in_mode(chain: nn.Module, *, training: bool) -> Iterator[None]:
+    """``.train()`` or ``.eval()`` for a while; afterwards every part is in the mode that it came in."""
+    modes = [(module, module.training) for module in chain.modules()]
+    chain.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _operators(step: nn.Module) -> Iterator[nn.Module]:

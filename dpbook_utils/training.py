@@ -17,6 +17,7 @@ from tqdm import tqdm
 from . import checkpoints
 from .history import Diverged, History, State
 from .objectives import Objective, from_batch
+from .rollout import in_mode
 
 __all__ = ["Diverged", "Gradients", "History", "clip_gradients", "fit", "gradient_norms"]
 
@@ -236,14 +237,12 @@ def _traced(objective: Objective):
 @contextmanager
 def _train_mode(objective: Objective):
     """Noise on and, afterwards, every mode and the unroll length as they were."""
-    modes, num_steps = [(module, module.training) for module in objective.modules()], objective.rollout.num_steps
-    objective.train()
+    num_steps = objective.rollout.num_steps
     try:
-        yield
+        with in_mode(objective, training=True):
+            yield
     finally:
         objective.rollout.num_steps = num_steps
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

@@ -32,6 +32,11 @@ def solvers(operator) -> Iterator["Solver"]:
             yield from solvers(child)
 
 
+# What a solver remembers of its last call, both replaced as a whole: the kind of state with the parameters that were
+# checked for it, and the parameters, the context and the result of ``precompute``.
+_NO_MEMORY = {"_checked": ((), {}), "_precomputed": ({}, (), {})}
+
+
 class Solver(nn.Module):
     """One time step of a PDE, as an operator on tensors.
 
@@ -55,13 +60,11 @@ class Solver(nn.Module):
             raise ValueError(f"{type(self).__name__}: a state of shape {tuple(state_shape)}; give at least one point")
         self.dt = None if dt is None else float(dt)
         self.state_shape = tuple(state_shape)
-        self._checked: tuple[tuple, dict[str, tuple]] = (), {}
-        self._precomputed: tuple[dict, tuple, dict] = ({}, (), {})
 
     def __setattr__(self, name: str, value) -> None:
         super().__setattr__(name, value)
         if name[0] != "_":  # what was checked and computed before held for the attributes as they were
-            self.__dict__.update(_checked=((), {}), _precomputed=({}, (), {}))
+            self.__dict__.update(_NO_MEMORY)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -155,7 +158,7 @@ class Solver(nn.Module):
         return value
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_checked": ((), {}), "_precomputed": ({}, (), {})}  # a copy has seen no tensors yet
+        return {**self.__dict__, **_NO_MEMORY}  # a copy has seen no tensors yet
 
     @property
     def label(self) -> str:
