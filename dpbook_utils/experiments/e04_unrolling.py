@@ -1,0 +1,142 @@
+"""E04: one step or many?   Chapter: 03_unrolling.
+
+Every row of the table of set-ups in ``book/notation.md`` corrects the same coarse Kuramoto-Sivashinsky solver, from the
+same initial weights and with the same windows of data, at three budgets. PRE has no row: with solver and reference on
+one grid its stored pairs are those of ONE, and so are its weights (``tests/test_e04_unrolling.py``).
+
+Source: list2025, um2020, brandstetter2022, koehler2024.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..gradients import NoSolverGradient, Pushforward, Truncated
+from ..losses import final_step
+from ..objectives import from_batch, from_solver
+from . import kuramoto_sivashinsky as ks
+from .setups import Setup, train
+from .spec import Specification, Task
+
+BUDGETS = (1500, 6000, 24000)
+SEEDS = (0, 1, 2, 3, 4, 5)
+LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
+SIGMA = 0.0132  # a hundredth of the data's standard deviation
+CHECK_BUDGET = 8
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a set-up, the chain that it trains and the network in it.
+
+    Attributes:
+        predictor: True for the network alone, without the solver.
+        diverted: the target is the reference solver applied to the network's own state.
+    """
+
+    setup: Setup
+    width: int = 16
+    num_blocks: int = 4
+    predictor: bool = False
+    diverted: bool = False
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A step without a network: ``num_substeps`` of ETD1, or none for a state that stays as it is."""
+
+    num_substeps: int | None
+
+
+class Persistence(nn.Module):
+    """The state stays as it is."""
+
+    def forward(self, u: Tensor) -> Tensor:
+        return u
+
+
+def rows() -> dict[str, Variant]:
+    """The set-ups, all with one learning rate; ``LEARNING_RATES`` has the tuned ones."""
+    found = {"ONE": Variant(Setup()), "ONE, batch 48": Variant(Setup(batch_size=48)),
+             "NOISE": Variant(Setup(sigma=SIGMA))}
+    for m in (3, 8):
+        found |= {
+            f"PUSHFORWARD-{m}": Variant(Setup(m, final_step, Pushforward())),
+            f"NOG-{m}": Variant(Setup(m, gradient=NoSolverGradient())),
+            f"WIG-{m}": Variant(Setup(m)),
+            f"TERMINAL-{m}": Variant(Setup(m, final_step)),
+            f"DIVERTED-{m}": Variant(Setup(m), diverted=True),
+        }
+    found["TBPTT-8"] = Variant(Setup(8, gradient=Truncated(every=4)))
+    for m in (1, 3, 8):
+        found[f"predictor, WIG-{m}" if m > 1 else "predictor, ONE"] = Variant(Setup(m), predictor=True)
+    return found
+
+
+# By e04_tuning: the best of three on validation data.
+LEARNING_RATES: dict[str, float] = {}
+SMALL = ("ONE", "NOISE", "NOG-3", "WIG-3", "NOG-8", "WIG-8")  # also with a network of a quarter of the weights
+
+
+def variants() -> dict[str, Variant | Baseline]:
+    found = {name: replace(row, setup=replace(row.setup, learning_rate=LEARNING_RATES.get(name, 1e-3)))
+             for name, row in rows().items()}
+    found |= {f"{name}, small": replace(found[name], width=8) for name in SMALL}
+    return found | {"persistence": Baseline(None), "P": Baseline(2), "P, 16 substeps": Baseline(16),
+                    "P, 32 substeps": Baseline(32)}
+
+
+def _budgets(name: str, variant: Variant | Baseline) -> tuple[int, ...]:
+    if isinstance(variant, Baseline):
+        return (0,)
+    return BUDGETS + ((96000,) if name == "ONE" else ())  # as much wall-clock as the unrolled ones need
+
+
+_VARIANTS = variants()
+SPEC = Specification(
+    id="e04", title="One step or many", chapter="03_unrolling", variants=_VARIANTS, seeds=SEEDS,
+    budgets={name: _budgets(name, variant) for name, variant in _VARIANTS.items()},
+    metrics={**ks.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
+             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
+             "diverged_at": "update at which the training diverged; -1 for none"},
+    settings={**ks.SETTINGS, "longest": LONGEST},
+    baselines=frozenset(name for name, variant in _VARIANTS.items() if isinstance(variant, Baseline)),
+    checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
+        "ONE", "NOISE", "PUSHFORWARD-3", "NOG-3", "WIG-3", "TERMINAL-3", "DIVERTED-3", "TBPTT-8", "predictor, WIG-3"))
+    + (Task("P, 16 substeps", 0, (0,)),),
+    checked=("one_step.inside", "error.inside", "error.below", "error.above"))
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    """Train and judge one variant; every metric has one entry per seed."""
+    row = SPEC.variants[variant]
+    if isinstance(row, Baseline):
+        step = Persistence() if row.num_substeps is None else ks.solver(ks.etd1, row.num_substeps)
+        nothing = {"seconds_per_update": torch.zeros(1), "losses": torch.full((1, 32), math.nan),
+                   "diverged_at": torch.full((1,), -1)}
+        return {**ks.evaluate(step, 1), **nothing}
+    networks = ks.ensemble(seeds, row.width, row.num_blocks)
+    step, history = fitted(row, networks, seeds, budget)
+    return {**ks.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
+
+
+def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
+    """(step, history) after training the networks as the row says."""
+    step = ks.predictor(networks) if row.predictor else ks.hybrid(networks)
+    targets = from_solver(ks.reference_solver()) if row.diverted else from_batch
+    batches = ks.windows(seeds, LONGEST, row.setup.batch_size)
+    objective = row.setup.objective(step, targets)
+    return step, train(row.setup, objective, batches, budget, noise_seed=seeds[0], progress=progress)
+
+
+def training_metrics(history, budget: int, num_seeds: int) -> dict[str, Tensor]:
+    """What the records keep of a training."""
+    places = torch.logspace(0, math.log10(budget), 32).round().long().clamp(max=budget) - 1
+    losses = torch.full((budget, num_seeds), math.nan, dtype=torch.float64)
+    losses[:len(history)] = history.losses
+    undisturbed = history.seconds.quantile(0.1) if len(history) else torch.tensor(math.nan)
+    return {"seconds_per_update": undisturbed.expand(num_seeds), "losses": losses[places].T,
+            "diverged_at": history.diverged_at}

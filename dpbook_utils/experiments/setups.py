@@ -1,0 +1,68 @@
+"""The set-ups of the course as data: unroll length, loss placement, gradient policy, noise, optimisation.
+
+``book/notation.md`` has the table of their names. A ``Setup`` and a chain make an ``Objective``; ``train`` is the same
+for all of them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..gradients import FullGradient
+from ..history import Diverged, History
+from ..losses import TrajectoryLoss, every_step
+from ..noise import GaussianNoise
+from ..objectives import Objective, from_batch
+from ..rollout import Rollout, Sequential
+from ..training import fit
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a chain is trained.
+
+    Attributes:
+        num_steps: unroll length m.
+        placement: where along the roll-out the loss sits.
+        gradient: where the backward pass is cut.
+        sigma: standard deviation of the noise on the state that enters each step, in units of the state; 0 for none.
+        learning_rate: of Adam at the start; a cosine takes it to zero over the budget.
+        clip_norm: largest gradient norm.
+        batch_size: windows per update and seed.
+        curriculum: ``((fraction of the budget, m), ...)``, or none.
+    """
+
+    num_steps: int = 1
+    placement: Callable = every_step
+    gradient: FullGradient = FullGradient()
+    sigma: float = 0.0
+    learning_rate: float = 1e-3
+    clip_norm: float | None = 1.0
+    batch_size: int = 16
+    curriculum: tuple[tuple[float, int], ...] | None = None
+
+    def objective(self, step: nn.Module, targets: Callable = from_batch) -> Objective:
+        """The set-up applied to a step such as ``Sequential(P, Additive(N))``."""
+        if self.sigma > 0:
+            step = Sequential(GaussianNoise(self.sigma), step)
+        return Objective(Rollout(step, self.num_steps, gradient=self.gradient), TrajectoryLoss(self.placement), targets)
+
+    def curriculum_for(self, budget: int) -> dict[int, int] | None:
+        if self.curriculum is None:
+            return None
+        return {round(fraction * budget): num_steps for fraction, num_steps in self.curriculum}
+
+
+def train(setup: Setup, objective: Objective, batches, budget: int, *, noise_seed: int = 0, trace: bool = True,
+          progress: bool = False, optimiser: Mapping | None = None) -> History:
+    """Adam with a cosine schedule for ``budget`` updates; seeds that diverge stop where they are, also if all do."""
+    optimizer = torch.optim.Adam(objective.parameters(), lr=setup.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=budget)
+    torch.manual_seed(noise_seed)
+    try:
+        return fit(objective, batches, optimizer, num_updates=budget, clip_norm=setup.clip_norm, schedule=schedule,
+                   curriculum=setup.curriculum_for(budget), trace=trace, progress=progress)
+    except Diverged as error:
+        return error.history
