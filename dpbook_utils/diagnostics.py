@@ -29,7 +29,8 @@ class GradientNorms(NamedTuple):
 def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons: Sequence[int]) -> GradientNorms:
     """L2 norm of the loss's gradient with respect to the initial state and the weights, for each unroll length m.
 
-    The loss placement and the gradient policy are the objective's; a path that the policy cuts has norm 0. Norms that
+    The loss placement and the gradient policy are the objective's; a path that the policy cuts has norm 0, and so have
+    the weights of a chain without any. Norms that
     overflow are infinite or NaN, as they would be in training. Noise is drawn anew for each m, if the chain has any.
     Raises: NoGradientPath; ValueError for a horizon that the batch's reference does not cover.
     """
@@ -44,7 +45,8 @@ def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons:
             for_state, *for_weights = torch.autograd.grad(loss, [u0, *weights], materialize_grads=True)
             # The loss is the mean over a member's samples: undo it, so that the norm does not depend on the batch size.
             state_norms.append(for_state.flatten(1).norm(dim=1) * (len(u0) // num_members))
-            weight_norms.append(torch.stack([g.reshape(num_members, -1).norm(dim=1) for g in for_weights]).norm(dim=0))
+            norms = [g.reshape(num_members, -1).norm(dim=1) for g in for_weights]
+            weight_norms.append(torch.stack([u0.new_zeros(num_members), *norms]).norm(dim=0))
     finally:
         objective.rollout.num_steps = before
     return GradientNorms(torch.tensor(list(horizons)), torch.stack(state_norms), torch.stack(weight_norms))

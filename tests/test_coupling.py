@@ -31,7 +31,7 @@ def test_additive_rhs_adds_to_a_given_force():
     step = AdditiveRHS(SOLVER, NETWORK)
     assert torch.equal(step(U, viscosity=0.01), SOLVER(U, viscosity=0.01, force=OUT))
     assert torch.equal(step(U, viscosity=0.01, force=force), SOLVER(U, viscosity=0.01, force=force + OUT))
-    assert set(step.parameter_names) == {"viscosity", "force"}
+    assert set(step.parameter_names) == {"viscosity", "force", "local_viscosity"}
 
 
 def test_solver_parameter_is_set_by_the_network_and_its_gradient_flows():
@@ -42,7 +42,7 @@ def test_solver_parameter_is_set_by_the_network_and_its_gradient_flows():
     u_next = step(U)
     assert torch.allclose(u_next, expected)
     assert torch.autograd.grad(u_next.sum() + u_next.square().sum(), scale)[0] != 0
-    assert step.parameter_names == ("force",)
+    assert step.parameter_names == ("force", "local_viscosity")
 
 
 def test_softplus_keeps_a_viscosity_positive():

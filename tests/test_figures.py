@@ -28,6 +28,49 @@ def test_curves_in_panels_share_the_y_axis():
     assert len(figure.axes[1].collections) == 1  # the band
 
 
+def test_small_multiples_stand_in_rows_with_one_legend():
+    panels = {f"method {i}": {"P": (T, T), "this": (T, T + i)} for i in range(5)}
+    figure = figures.curves(panels, xlabel="step", ylabel="error", columns=3, lines={"growth": (T, T**2)})
+    rows = [axis.get_subplotspec().rowspan.start for axis in figure.axes if axis.get_visible()]
+    assert rows == [0, 0, 0, 1, 1]
+    assert [axis.get_xlabel() for axis in figure.axes[:5]] == ["", "", "step", "step", "step"]  # lowest of each column
+    assert [axis.get_ylabel() for axis in figure.axes[:5]] == ["error", "", "", "error", ""]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["P", "this", "growth"]
+    assert all(len(axis.get_lines()) == 3 for axis in figure.axes[:5])
+
+
+def test_less_than_two_decades_have_plain_numbers():
+    updates, error = torch.tensor([1500.0, 6000.0, 24000.0]), torch.tensor([0.08, 0.05, 0.03])
+    axis, = figures.curves({"ONE": (updates, error)}, xlabel="updates", ylabel="error", xlog=True, ylog=True).axes
+    axis.figure.canvas.draw()
+    written = {text.get_text() for text in axis.get_xticklabels() + axis.get_yticklabels()}
+    assert {"2000", "5000", "10000", "0.05"} <= written and not any("10^" in text for text in written)
+
+
+EFFECTS = {"WIG / ONE": (0.8, 0.7, 0.9, [0.75, 0.85]), "NOG / ONE": (1.1, 0.95, 1.3)}
+
+
+def test_a_forest_shows_values_intervals_seeds_and_the_line():
+    axis, = figures.forest(EFFECTS, xlabel="ratio", others={"published": {"WIG / ONE": 0.5}}).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(EFFECTS)
+    assert axis.get_ylim()[0] > axis.get_ylim()[1] and axis.get_xscale() == "log"
+    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0]), line) for line in axis.get_lines()]
+    assert [x for x, _, line in points if line.get_marker() == "o"] == [0.75, 0.85]
+    assert [(x, y) for x, y, line in points if line.get_marker() == "D"] == [(0.5, 0)]
+    assert [tuple(line.get_xdata()) for _, _, line in points if len(line.get_xdata()) == 2][1:] == [
+        (0.7, 0.9), (0.95, 1.3)]
+    assert {text.get_text() for text in axis.texts} == {"0.80", "1.10"}
+    filled = [line.get_markerfacecolor() for _, _, line in points if line.get_marker() == "s"]
+    assert filled == [figures.COLOURS[0], "white"]  # an interval that holds the line is open
+
+
+def test_a_forest_in_panels_has_the_same_rows():
+    left, right = figures.forest({"inside": EFFECTS, "outside": {"NOG / ONE": (2.0, 1.5, 2.5)}}, xlabel="ratio").axes
+    assert left.get_ylim() == right.get_ylim()
+    squares = [line for line in right.get_lines() if line.get_marker() == "s"]
+    assert [float(line.get_ydata()[0]) for line in squares] == [1]
+
+
 def test_space_time_has_one_symmetric_scale_and_survives_a_blow_up():
     field = torch.randn(20, 16)
     blown = field.clone()
@@ -37,6 +80,9 @@ def test_space_time_has_one_symmetric_scale_and_survives_a_blow_up():
     low, high = images[0].get_clim()
     assert low == -high and images[1].get_clim() == (low, high)
     assert images[0].get_extent() == [0, 2.0, 0, 1.0]
+    limited = figures.space_time({"u": field}, length=1, duration=1, limit=3, xlabel="x", ylabel="t")
+    assert limited.axes[0].images[0].get_clim() == (-3, 3)
+    assert (limited.axes[0].get_xlabel(), limited.axes[0].get_ylabel()) == ("x", "t")
 
 
 def test_bars_write_their_values():

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..physics.advection import central, semi_lagrangian, upwind
+from ..physics.advection import central, interpolated, semi_lagrangian, upwind
 from ..physics.advection_diffusion import AdvectionDiffusion
 from ..physics.burgers import Burgers
 from ..physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
@@ -43,6 +43,11 @@ def cases(seed: int = 0) -> dict[str, Case]:
             AdvectionDiffusion((12, 12), (1.0, 1.0), 0.01, scheme), plane,
             {"diffusivity": values(0.05, 0.03), "velocity": values(0.7, -0.4, 0.3, 0.5).view(2, 2),
              "force": random(2, 1, 12, 12)})
+    # What a network may set at every face (chapter 04).
+    found["Burgers, Interpolated"] = Case(
+        Burgers(32, 1.0, 0.005, interpolated), u,
+        {"viscosity": values(0.02, 0.03), "local_viscosity": 0.01 * (1 + random(2, 1, 32).abs()),
+         "interpolation": random(2, 4, 32)})
     for integrator in (etd1, etdrk2):
         found[f"KuramotoSivashinsky, {integrator.__name__}"] = Case(
             KuramotoSivashinsky(32, 0.1, integrator), random(2, 1, 32), {"length": values(20.0, 30.0)})

@@ -35,7 +35,8 @@ SETTINGS = {
 METRICS = {
     f"{name}.{region}": f"{text}; domains {region} the training range" for region in SETTINGS["test_lengths"]
     for name, text in {
-        "one_step": "relative L2 error after one step", "error": "mean relative L2 error over 12 steps, at most 2 at each",
+        "one_step": "relative L2 error after one step",
+        "error": "mean relative L2 error over 12 steps, at most 2 at each",
         "curve": "relative L2 error at steps 1 ... 24, at most 2, geometric mean over samples",
         "decorrelation": "mean first step with correlation below 0.8, at most 401",
         "blown_up": "fraction of roll-outs of 400 steps that blow up",
@@ -116,7 +117,8 @@ def evaluate(step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
     """All METRICS of a step with ``num_seeds`` members, each with a leading axis of seeds."""
     found = {}
     for region in SETTINGS["test_lengths"]:
-        found.update({f"{name}.{region}": value for name, value in _judge(step, num_seeds, trajectories(region)).items()})
+        judged = _judge(step, num_seeds, trajectories(region))
+        found.update({f"{name}.{region}": value for name, value in judged.items()})
     return found
 
 

@@ -1,32 +1,28 @@
 """Records of experiments on disk: written whole or not at all, checked when read.
 
-``results/<id>/<variant>-<budget>-<first seed>.json`` holds one task: every metric with one entry per seed, and where the
-numbers come from. Only ``load`` and ``save`` touch the files.
+``results/<id>/<variant>-<budget>-<first seed>.json`` holds one task: every metric with one entry per seed, and where
+the numbers come from. Only ``load`` and ``save`` touch the files.
 """
 
+import functools
 import hashlib
 import json
 import math
 import os
-import platform
-import re
-import subprocess
+import shlex
 import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pandas
 
-from .. import __version__
-from .spec import Specification, Task
+from .provenance import provenance
+from .spec import Specification, Task, plain_name
 
 FORMAT = 1
-PACKAGES = ("torch", "phiflow", "phiml", "numpy", "scipy")
 
 SCHEMA = {
     "type": "object",
@@ -39,14 +35,21 @@ SCHEMA = {
         "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
         "fingerprint": {"type": "string"},
         "metrics": {"type": "object", "additionalProperties": {"type": "array"}},
-        "provenance": {"type": "object", "required": ["code", "versions", "device", "seconds", "finished"]},
+        "provenance": {"type": "object", "required": ["code", "versions", "device", "seconds", "finished"],
+                       "properties": {"seconds": {"type": "number"}}},
         "checksum": {"type": "string"},
     },
 }
 
+__all__ = ["Record", "ResultError", "file_name", "folder", "frame", "load", "provenance", "read", "save"]
+
 
 class ResultError(RuntimeError):
-    """A file of records is damaged, or belongs to something else. It is left as it is."""
+    """A file of records is damaged, or belongs to something else. It is left as it is; ``path`` says which."""
+
+    def __init__(self, message: str, path: Path | None = None):
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,14 @@ class Record:
 
 
 def folder() -> Path:
-    """Where results are: the repository's ``results``, else those installed with the package."""
+    """Where results are: those installed with the package, else the repository's ``results``."""
     package = Path(__file__).parents[1]
-    repository = package.parent / "results"
-    return repository if repository.is_dir() else package / "results"
+    installed = package / "results"
+    return installed if installed.is_dir() else package.parent / "results"
 
 
 def file_name(task: Task) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '_', task.variant)}-{task.budget}-{task.seeds[0]}.json"
+    return f"{plain_name(task.variant)}-{task.budget}-{task.seeds[0]}.json"
 
 
 def save(record: Record, root: Path | None = None) -> Path:
@@ -89,7 +92,7 @@ def save(record: Record, root: Path | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(record), "metrics": {k: _plain(v) for k, v in record.metrics.items()}}
     content = {**content, "seeds": list(record.seeds), "checksum": _checksum(content)}
-    jsonschema.validate(content, SCHEMA)
+    _validator().validate(content)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -106,41 +109,75 @@ def save(record: Record, root: Path | None = None) -> Path:
 
 def read(path: Path, spec: Specification) -> Record:
     """One file, checked. Raises ResultError, which names the file, the reason and the way out."""
-    def refuse(reason: str) -> ResultError:
-        return ResultError(f"{path} {reason}. It was left as it is. Restore it (git checkout -- {path.name}), or delete it "
-                           f"and compute it again: python -m dpbook_utils.experiments run {spec.id}")
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    delete = f"rm {shlex.quote(str(shown))}"
+    again = f"{delete} && python -m dpbook_utils.experiments run {spec.id}"
+    restore = f"git -C {shlex.quote(str(shown.parent))} checkout -- {path.name}"
+
+    def refuse(reason: str, repair: str = f"Restore it: {restore}\nor compute it again: {again}") -> ResultError:
+        return ResultError(f"{shown} {reason}. It was left as it is.\n{repair}", path)
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        jsonschema.validate(content, SCHEMA)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise refuse(f"is truncated or no JSON ({error})") from error
-    except jsonschema.ValidationError as error:
-        raise refuse(f"is no file of records: {error.message}") from error
+        misfit = next(_validator().iter_errors(content), None)
+        if misfit is not None:
+            where = "/".join(map(str, misfit.absolute_path)) or "the file"
+            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}")
+        metrics = {name: _array(values) for name, values in content["metrics"].items()}
+    except OSError as error:
+        raise refuse(f"cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        raise refuse(f"is truncated, or no JSON with tables of numbers ({error})") from error
     if content["checksum"] != _checksum(content):
         raise refuse("was edited after it was written: its checksum differs")
-    if content["experiment"] != spec.id or content["variant"] not in spec.variants:
-        raise refuse(f"belongs to {content['experiment']}, variant {content['variant']}, which {spec.id} does not have")
-    expected = spec.fingerprint(content["variant"])
-    if content["fingerprint"] != expected:
-        raise refuse(f"was computed under other settings: specification {content['fingerprint']}, now {expected}")
-    metrics = {name: _array(values) for name, values in content["metrics"].items()}
     record = Record(content["experiment"], content["variant"], content["budget"], tuple(content["seeds"]),
                     content["fingerprint"], metrics, content["provenance"])
-    wrong = sorted(set(metrics) ^ set(spec.metrics)) or [k for k, v in metrics.items() if len(v) != len(record.seeds)]
+    if record.experiment != spec.id:
+        raise refuse(f"belongs to {record.experiment}, not to {spec.id}", f"Move it there, or delete it: {delete}")
+    if record.variant not in spec.variants:
+        raise refuse(f"holds the variant {record.variant!r}, which {spec.id} does not have", f"Delete it: {delete}")
+    if path.name != file_name(record.task):
+        raise refuse(f"holds what {file_name(record.task)} should hold, so it was renamed or copied",
+                     f"Rename it, or delete it: {delete}")
+    expected = spec.fingerprint(record.variant)
+    if record.fingerprint != expected:
+        raise refuse(f"was computed under other settings: specification {record.fingerprint}, now {expected}",
+                     f"Compute it again: {again}\nor put the settings of {spec.id} back as they were")
+    wrong = wrong_metrics(metrics, len(record.seeds), spec)
     if wrong:
-        raise refuse(f"lacks, or has too many of, the metrics or seeds that {spec.id} asks for: {', '.join(wrong[:4])}")
+        raise refuse(f"has metrics that do not fit {spec.id}: {wrong}")
     return record
+
+
+def wrong_metrics(metrics: Mapping[str, np.ndarray], num_seeds: int, spec: Specification) -> str:
+    """What is wrong with the metrics of a task; an empty text if nothing is."""
+    wrong = [f"{name} is missing" for name in spec.metrics if name not in metrics]
+    wrong += [f"{name} is none of its metrics" for name in metrics if name not in spec.metrics]
+    for name, values in metrics.items():
+        if values.dtype.kind not in "biuf":
+            wrong.append(f"{name} holds {values.dtype}, not numbers")
+        elif values.ndim == 0 or len(values) != num_seeds:
+            wrong.append(f"{name} has shape {values.shape}, the first axis must have one entry for each of the "
+                         f"{num_seeds} seeds")
+    return "; ".join(wrong[:4])
 
 
 def load(spec: Specification, root: Path | None = None) -> tuple[list[Record], list[ResultError]]:
     """All records of an experiment, and what is wrong with the files that are none of them."""
-    records, problems = [], []
+    records, problems, found = [], [], {}
     for path in sorted(((root or folder()) / spec.id).glob("*.json")):
         try:
-            records.append(read(path, spec))
+            record = read(path, spec)
         except ResultError as error:
             problems.append(error)
+            continue
+        twice = {found[key] for seed in record.seeds if (key := (record.variant, record.budget, seed)) in found}
+        if twice:
+            problems.append(ResultError(f"{path} repeats seeds that {', '.join(sorted(twice))} holds. It was left as "
+                                        "it is and is not used.\nDelete one of the two", path))
+            continue
+        found.update({(record.variant, record.budget, seed): path.name for seed in record.seeds})
+        records.append(record)
     return records, problems
 
 
@@ -162,29 +199,11 @@ def frame(spec: Specification, root: Path | None = None) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def provenance(seconds: float) -> dict:
-    """Where numbers that were computed here and now come from."""
-    import datetime
+@functools.cache
+def _validator():
+    import jsonschema  # takes a second to import, and most of who imports this module reads nothing
 
-    import torch
-
-    return {"code": _code_version(), "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-            "device": _processor(), "threads": torch.get_num_threads(), "seconds": round(seconds, 2),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-
-
-def _code_version() -> str:
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(git, capture_output=True, text=True)
-    return f"{__version__}+{found.stdout.strip()}" if found.returncode == 0 else __version__
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return jsonschema.Draft202012Validator(SCHEMA)
 
 
 def _plain(values) -> list:

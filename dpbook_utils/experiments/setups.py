@@ -65,4 +65,6 @@ def train(setup: Setup, objective: Objective, batches, budget: int, *, noise_see
         return fit(objective, batches, optimizer, num_updates=budget, clip_norm=setup.clip_norm, schedule=schedule,
                    curriculum=setup.curriculum_for(budget), trace=trace, progress=progress)
     except Diverged as error:
+        diverged_at = error.history.diverged_at
+        diverged_at[diverged_at < 0] = error.update  # the members whose divergence ended the training
         return error.history

@@ -6,6 +6,7 @@ settings is recognised and refused.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
@@ -52,21 +53,31 @@ class Specification:
 
     def __post_init__(self):
         if set(self.budgets) != set(self.variants):
-            raise ValueError(f"{self.id}: budgets are stated for {sorted(set(self.budgets) ^ set(self.variants))}, which "
-                             "are not in both tables; give one entry per variant")
+            raise ValueError(f"{self.id}: budgets are stated for {sorted(set(self.budgets) ^ set(self.variants))}, "
+                             "which are not in both tables; give one entry per variant")
         unknown = {task.variant for task in self.checks} - set(self.variants) | set(self.checked) - set(self.metrics)
         if unknown or not self.baselines <= set(self.variants):
             raise ValueError(f"{self.id}: {', '.join(sorted(unknown | self.baselines - set(self.variants)))} "
                              "is no variant or metric of it")
+        files = [plain_name(name).lower() for name in self.variants]
+        alike = [name for name, file in zip(self.variants, files) if files.count(file) > 1]
+        if alike:
+            raise ValueError(f"{self.id}: {', '.join(map(repr, alike))} have the same name as files; rename one")
 
     def tasks(self, num_seeds: int | None = None, budget: int | None = None) -> list[Task]:
         """The whole study, its checks included, cheapest budgets first.
 
         Args:
-            num_seeds: another number of seeds, 0 ... num_seeds - 1.
-            budget: only this one, and the baselines.
+            num_seeds: another number of seeds, counted from the study's first.
+            budget: only this one, the baselines and the checks.
+        Raises: ValueError for fewer than one seed, or a budget that no variant has.
         """
-        seeds = self.seeds if num_seeds is None else tuple(range(num_seeds))
+        if num_seeds is not None and num_seeds < 1:
+            raise ValueError(f"{self.id}: {num_seeds} seeds were asked for; a number of at least 1 is needed")
+        known = sorted({b for budgets in self.budgets.values() for b in budgets})
+        if budget is not None and budget not in known:
+            raise ValueError(f"{self.id} has no budget of {budget} updates; it has {', '.join(map(str, known))}")
+        seeds = self.seeds if num_seeds is None else tuple(range(self.seeds[0], self.seeds[0] + num_seeds))
         tasks = [Task(name, b, seeds[:1] if name in self.baselines else seeds)
                  for name, budgets in self.budgets.items() for b in budgets
                  if budget is None or b in (0, budget)]
@@ -79,6 +90,11 @@ class Specification:
         content = {"id": self.id, "settings": describe(self.settings), "variant": variant,
                    "description": describe(self.variants[variant]), "metrics": sorted(self.metrics)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def plain_name(name: str) -> str:
+    """The name as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", name)
 
 
 def describe(value) -> Any:

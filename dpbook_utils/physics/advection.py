@@ -7,7 +7,7 @@ A scheme takes one forward Euler step of
 where r is the rest of the right-hand side. An equation says how fast its flux ``a u`` moves (``flux_speed`` a)
 and how fast its values do (``velocity`` c): a = c for advection with a constant velocity, a = u/2 and c = u for
 Burgers. The flux schemes are one divergence of face fluxes, written once, and a choice of how the flux at a face
-follows from the cells beside it. Pass one of ``central``, ``upwind``, ``semi_lagrangian``.
+follows from the cells beside it. Pass one of ``central``, ``upwind``, ``semi_lagrangian``, ``interpolated``.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,26 @@ class FluxScheme:
     """Conservative finite differences: what leaves a cell enters its neighbour, so the sum over cells is kept."""
 
     needs_diffusion = False
+    parameters: tuple[str, ...] = ()
 
     def face_flux(self, speed, u, next_speed, next_u):
         """Flux through the face between a cell and the next one along an axis."""
         raise NotImplementedError(f"{type(self).__name__} must implement face_flux(speed, u, next_speed, next_u)")
 
-    def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float):
-        """Values of u after dt. The others are PhiML tensors; speeds have a vector dimension over the axes."""
+    def flux(self, speed, u, axis: str, **parameters):
+        """Fluxes through the faces between each cell and the next one along an axis."""
+        return self.face_flux(speed, u, shifted(speed, 1, axis), shifted(u, 1, axis))
+
+    def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float, **parameters):
+        """Values of u after dt. The others are PhiML tensors; speeds have a vector dimension over the axes.
+
+        Args:
+            parameters: those that the scheme names in its attribute ``parameters``.
+        """
         for axis in u.shape.spatial.names:
             speed = math.expand(flux_speed.vector[axis], u.shape.spatial)
-            next_u, = math.shift(u.values, (1,), axis, padding=PERIODIC, stack_dim=None)
-            next_speed, = math.shift(speed, (1,), axis, padding=PERIODIC, stack_dim=None)
-            flux = self.face_flux(speed, u.values, next_speed, next_u)
-            previous_flux, = math.shift(flux, (-1,), axis, padding=PERIODIC, stack_dim=None)
-            rest = rest - (flux - previous_flux) / u.dx.vector[axis]
+            flux = self.flux(speed, u.values, axis, **parameters)
+            rest = rest - (flux - shifted(flux, -1, axis)) / u.dx.vector[axis]
         return u.values + dt * rest
 
     def check(self, label: str, velocity: Tensor, name: str, diffusivity: Tensor, dt: float, spacing: Sequence[float]):
@@ -73,6 +79,29 @@ class Central(FluxScheme):
         _check_courant(label, velocity, 0 * diffusivity, dt, spacing)
 
 
+class Interpolated(Central):
+    r"""The flux at a face as a weighted sum of four cells' fluxes; the call says by how much it departs from central.
+
+        F_{i + 1/2} = sum_j w_{j, i} (a u)_{i + j},   w_{., i} = (0, 1/2, 1/2, 0) + d_{., i} - mean_j d_{j, i}
+
+    over j = -1, 0, 1, 2. Without d it is ``central``; other weights lean upwind or widen the stencil. They sum to one
+    for every d, so a constant flux is kept and the scheme is consistent; whatever they are, it is conservative. No
+    limit of stability is known for arbitrary weights: those of ``central`` are checked. In one dimension.
+
+    Source: kochkov2021, who interpolate the values instead.   Chapter: 04_coupling.
+    """
+
+    parameters = ("interpolation",)
+    offsets = (-1, 0, 1, 2)
+
+    def flux(self, speed, u, axis, interpolation=None):
+        flux = super().flux(speed, u, axis)
+        if interpolation is not None:
+            weights = interpolation - math.mean(interpolation, "stencil")
+            flux += sum(weights.stencil[k] * shifted(speed * u, j, axis) for k, j in enumerate(self.offsets))
+        return flux
+
+
 class Upwind(FluxScheme):
     r"""Engquist-Osher flux: what moves right is taken from the left cell, what moves left from the right one.
 
@@ -100,6 +129,7 @@ class SemiLagrangian:
     """
 
     needs_diffusion = False
+    parameters = ()
 
     def __call__(self, u: CenteredGrid, flux_speed, velocity, rest, dt: float):
         carrier = CenteredGrid(math.expand(velocity, u.shape.spatial), PERIODIC, bounds=u.bounds)
@@ -109,7 +139,14 @@ class SemiLagrangian:
         """Stable for every velocity."""
 
 
-central, upwind, semi_lagrangian = Central(), Upwind(), SemiLagrangian()
+central, upwind, semi_lagrangian, interpolated = Central(), Upwind(), SemiLagrangian(), Interpolated()
+
+
+def shifted(values, offset: int, axis: str):
+    """The periodic neighbour's value at every cell: values[i + offset]."""
+    if offset == 0:
+        return values
+    return math.shift(values, (offset,), axis, padding=PERIODIC, stack_dim=None)[0]
 
 
 def check_diffusion(label: str, name: str, diffusivity: Tensor, dt: float, spacing: Sequence[float]) -> None:

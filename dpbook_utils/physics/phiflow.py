@@ -53,6 +53,11 @@ def per_sample(value: Tensor):
     return math.wrap(value, batch("b"))
 
 
+def stencil_weights(weights: Tensor):
+    """(batch, stencil, x) -> PhiML tensor with dimensions b, stencil, x."""
+    return math.wrap(weights, batch("b"), channel("stencil"), spatial("x"))
+
+
 def centered(u: Tensor, domain: Box, boundary=PERIODIC) -> CenteredGrid:
     """(batch, channels, *spatial) -> cell-centred field with batch dimension b and vector dimension."""
     axes = domain.vector.item_names

@@ -1,0 +1,37 @@
+"""The engine of the runner: ``dask.distributed``, on this machine or anywhere."""
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
+
+PATIENCE = 10.0  # to reach a scheduler [s]
+
+
+class Undisturbed(WorkerPlugin):
+    """Ctrl-C in a terminal reaches every process; what to do about it is the client's decision."""
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def connect(scheduler: str | None) -> Iterator[Client]:
+    """A client of the scheduler at an address, or of a cluster of one process per core that ends with it.
+
+    Raises: OSError or ValueError for an address at which no scheduler answers.
+    """
+    if scheduler is not None:
+        with Client(scheduler, timeout=PATIENCE) as client:
+            if not client.nthreads():
+                print(f"The scheduler at {scheduler} has no workers yet; waiting for some.", file=sys.stderr)
+            yield client
+        return
+    # One thread each: dask sets OMP_NUM_THREADS and its likes to 1 there. The runner reports failures itself: no log.
+    with (LocalCluster(threads_per_worker=1, memory_limit=0, dashboard_address=":0",
+                       silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
+        client.register_plugin(Undisturbed())
+        yield client

@@ -1,0 +1,90 @@
+"""E03, first part: how a small difference between two states grows.   Chapter: 03_unrolling.
+
+Pairs of states on the attractor, one of each pair perturbed by white noise of a relative size from 1e-8 to 1e-2, advance
+with the reference solver in double precision. After a transient, in which the solver damps what it can, the distance
+grows as e^{lambda k} until it is as large as the state; lambda is to be the leading Lyapunov exponent of the same
+trajectories, which another method measures (tangents and QR factorisation). Nothing is trained here.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..data import random_fourier, simulate
+from ..diagnostics import lyapunov_exponents
+from ..evaluation import correlation, time_to_decorrelation
+from . import kuramoto_sivashinsky as ks
+from .spec import Specification, Task
+
+SIZES = (1e-8, 1e-6, 1e-4, 1e-2)
+SAMPLES, NUM_STEPS, WARMUP = 16, 500, 300
+SETTLED = 20  # steps of transient: about a Lyapunov time
+LARGE = 0.1  # above this relative distance the growth saturates
+FEWEST = 30  # steps of exponential growth from which a slope is taken
+
+SPEC = Specification(
+    id="e03_perturbations", title="Growth of perturbations", chapter="03_unrolling",
+    variants={f"size {size:g}": size for size in SIZES}, seeds=tuple(range(10)),
+    budgets={f"size {size:g}": (0,) for size in SIZES},
+    metrics={
+        "distance": "relative distance after 0, 5, 10, ... 500 steps, geometric mean over 16 pairs",
+        "slope": "growth of ln(distance) in the exponential phase [1/step]; NaN if that has fewer than 30 steps",
+        "exponent": "leading Lyapunov exponent on the same trajectories, over as many steps as the slope [1/step]; "
+                    "over 200 if there is no slope",
+        "decorrelation": "mean first step with correlation below 0.8, at most 501"},
+    settings={**ks.SETTINGS, "samples": SAMPLES, "num_steps": NUM_STEPS, "warmup": WARMUP, "settled": SETTLED,
+              "large": LARGE, "fewest": FEWEST, "factor": 1.0},
+    checks=(Task("size 0.01", 0, (0, 1)),), checked=("slope", "exponent"))
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    """Pairs of trajectories for every seed, all on the domain of the unit length."""
+    solver, length = ks.reference_solver(), ks.SETTINGS["unit_length"]
+    u0 = torch.cat([random_fourier(SAMPLES, ks.SETTINGS["num_points"], modes=ks.SETTINGS["modes"],
+                                   seed=ks.SETTINGS["batch_seed"] + seed, dtype=torch.float64) for seed in seeds])
+    reference = simulate(solver, u0, NUM_STEPS, warmup=WARMUP, length=length)
+    perturbed = simulate(solver, perturb(reference[:, 0], SPEC.variants[variant], seeds), NUM_STEPS, length=length)
+    norm = (perturbed - reference).flatten(2).norm(dim=2) / reference.flatten(2).norm(dim=2)
+    distance = norm.log().unflatten(0, (len(seeds), SAMPLES)).mean(1).exp()
+    phases = [exponential_phase(one) for one in distance]
+    first = [slope(one, phase) for one, phase in zip(distance, phases)]
+    decorrelated = time_to_decorrelation(correlation(perturbed[:, 1:], reference[:, 1:]), ks.SETTINGS["decorrelation"])
+    return {"distance": distance[:, ::5], "slope": torch.tensor(first, dtype=torch.float64),
+            "exponent": _exponents(solver, reference, phases, length),
+            "decorrelation": decorrelated.double().unflatten(0, (len(seeds), SAMPLES)).mean(1)}
+
+
+def perturb(u: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
+    """``u`` plus white noise whose L2 norm is ``size`` times that of u; the same directions for every size."""
+    noise = torch.cat([torch.randn(u[:SAMPLES].shape, dtype=u.dtype, generator=torch.Generator().manual_seed(seed))
+                       for seed in seeds])
+    scale = u.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
+    return u + size * scale[:, None, None] * noise
+
+
+def exponential_phase(distance: Tensor) -> tuple[int, int] | None:
+    """(steps,) -> first and last step of exponential growth; None if it is too short to measure a slope."""
+    above = (distance > LARGE).nonzero()
+    last = int(above[0, 0]) - 1 if len(above) else len(distance) - 1
+    return (SETTLED, last) if last - SETTLED >= FEWEST else None
+
+
+def slope(distance: Tensor, phase: tuple[int, int] | None) -> float:
+    """Least-squares slope of ln(distance) in the phase [1/step]; NaN without one."""
+    if phase is None:
+        return math.nan
+    logs = distance[phase[0]:phase[1] + 1].log()
+    k = torch.arange(len(logs), dtype=logs.dtype)
+    k = k - k.mean()
+    return float((k * logs).sum() / k.square().sum())
+
+
+def _exponents(solver, reference: Tensor, phases: Sequence[tuple[int, int] | None], length: float) -> Tensor:
+    """(seeds,): the mean over each seed's trajectories, over the steps of its own phase."""
+    found = []
+    for states, phase in zip(reference[:, 0].unflatten(0, (len(phases), SAMPLES)), phases):
+        last = SETTLED + 200 if phase is None else phase[1]
+        found.append(lyapunov_exponents(solver, states, last - SETTLED, warmup=SETTLED, length=length).mean())
+    return torch.stack(found)

@@ -1,0 +1,88 @@
+"""E04 on a driven flow without chaos: does unrolling gain there too?   Chapter: 03_unrolling.
+
+Um et al. 2020 found one step as good as many for a forced advection-diffusion problem. The set-ups are those of E04,
+the problem is that of ``forced_burgers``.
+
+Source: um2020.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from . import forced_burgers as problem
+from .e04_unrolling import Persistence, training_metrics
+from .e04_unrolling import rows as e04_rows
+from .setups import Setup, train
+from .spec import Specification, Task
+from .statistics import PairedRatio, paired_ratio
+
+BUDGETS = (1500, 6000)
+SEEDS = (0, 1, 2, 3, 4, 5)
+LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
+WIDTH, NUM_BLOCKS = 16, 4
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A step without a network, on a grid of so many points."""
+
+    step: Callable[[], nn.Module]
+    num_points: int = problem.SETTINGS["num_points"]
+
+
+def rows() -> dict[str, Setup]:
+    """Those of E04, all with one learning rate; ``LEARNING_RATES`` has the tuned ones."""
+    return {name: row.setup for name, row in e04_rows().items() if name in ("ONE", "NOG-3", "WIG-3", "NOG-8", "WIG-8")}
+
+
+# By e04_forced_tuning: the best of three on validation data.
+LEARNING_RATES = {"ONE": 0.003, "NOG-3": 0.003, "WIG-3": 0.003, "NOG-8": 0.003, "WIG-8": 0.003}
+
+_VARIANTS = {name: replace(setup, learning_rate=LEARNING_RATES[name]) for name, setup in rows().items()}
+_BASELINES = {"persistence": Baseline(Persistence), "P": Baseline(problem.coarse_solver),
+              "P, 64 points": Baseline(problem.finer_solver, 64)}
+SPEC = Specification(
+    id="e04_forced", title="One step or many: a driven flow without chaos", chapter="03_unrolling",
+    variants={**_VARIANTS, **_BASELINES}, seeds=SEEDS,
+    budgets={**dict.fromkeys(_VARIANTS, BUDGETS), **dict.fromkeys(_BASELINES, (0,))},
+    metrics={**problem.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
+             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
+             "diverged_at": "update at which the training diverged; -1 for none"},
+    settings={**problem.SETTINGS, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
+    checks=(*(Task(name, 8, (0, 1)) for name in ("ONE", "NOG-3", "WIG-3")), Task("P", 0, (0,))),
+    checked=("error.inside", "error.below", "error.above", "long_error.inside"))
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    """Train and judge one variant; every metric has one entry per seed."""
+    row = SPEC.variants[variant]
+    if isinstance(row, Baseline):
+        found = problem.evaluate(row.step(), 1, row.num_points)
+        return {**found, "seconds_per_update": torch.zeros(1), "losses": torch.full((1, 32), torch.nan),
+                "diverged_at": torch.full((1,), -1)}
+    networks = problem.ensemble(seeds, WIDTH, NUM_BLOCKS)
+    step, history = fitted(row, networks, seeds, budget)
+    return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
+
+
+def fitted(setup: Setup, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
+    """(step, history) after training the networks."""
+    step = problem.hybrid(networks)
+    batches = problem.windows(seeds, LONGEST, setup.batch_size)
+    return step, train(setup, setup.objective(step), batches, budget, progress=progress)
+
+
+def ratios(frame, a: str = "WIG-8", b: str = "ONE", metric: str = "error.inside") -> dict[int, PairedRatio]:
+    """``{budget: a / b}``, below 1 where a has the smaller error, from the stored records of the study's seeds."""
+    frame = frame[frame.seed.isin(SEEDS)]
+    found = {}
+    for budget in BUDGETS:
+        values = [frame[(frame.variant == name) & (frame.budget == budget)].set_index("seed")[metric].astype(float)
+                  for name in (a, b)]
+        common = values[0].index.intersection(values[1].index)
+        if len(common):
+            found[budget] = paired_ratio(*(v.loc[common].to_numpy() for v in values))
+    return found

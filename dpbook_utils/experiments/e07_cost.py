@@ -1,0 +1,133 @@
+"""E07, last part: time and memory of an update, by unroll length and with checkpointing.   Chapter: 06_long_horizons.
+
+One network, one thread, a batch as large as that of the studies, whose seeds train together. *Supervised* is the same
+network trained on pairs whose solver step was stored: no solver runs. *Plain* keeps the graph of the whole roll-out,
+*checkpointed* the states between the steps, and computes every step again in the backward pass; *recorded* replays one
+graph, recorded once (``update.TracedGradients``), as all studies do. Every measurement has a process of its own,
+because memory that a process has used once stays with it. Time is that of the processor, so that other load on the
+machine disturbs it little; like memory it belongs to the machine that it was measured on.
+"""
+
+import json
+import math
+import multiprocessing
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..coupling import Additive
+from ..data import random_fourier
+from ..losses import TrajectoryLoss, every_step
+from ..objectives import Objective
+from ..physics.trace import trace
+from ..rollout import Rollout, Sequential
+from ..training import Gradients
+from ..update import TracedGradients
+from . import e07_long_horizons as e07
+from . import kuramoto_sivashinsky as ks
+from .spec import Specification, Task
+
+BATCH = 96
+LENGTH = 6.0  # of a domain so short that every wave decays: no roll-out blows up, however long
+HORIZONS = {"plain": (1, 4, 16, 64, 256), "checkpointed": (1, 4, 16, 64, 256), "recorded": (1, 4, 16, 64)}
+SECONDS = 0.5  # of repetition, at least three updates
+
+
+@dataclass(frozen=True)
+class Variant:
+    """way: ``supervised``, ``plain``, ``checkpointed`` or ``recorded``."""
+
+    way: str
+    num_steps: int
+
+
+_VARIANTS = {"supervised": Variant("supervised", 1),
+             **{f"{way}, m={m}": Variant(way, m) for way, horizons in HORIZONS.items() for m in horizons}}
+SPEC = Specification(
+    id="e07_cost", title="Time and memory of long horizons", chapter="06_long_horizons", variants=_VARIANTS,
+    seeds=(0, 1, 2, 3, 4, 5), budgets=dict.fromkeys(_VARIANTS, (0,)),
+    metrics={"time": "median processor time of loss and gradient [s]",
+             "memory": "peak memory of loss and gradient, above that of the set-up [MB]; NaN where it is not known",
+             "equal": "1 if all gradients equal those of the plain way bit for bit, else 0"},
+    settings={"batch": BATCH, "length": LENGTH, "width": e07.WIDTH, "num_blocks": e07.NUM_BLOCKS,
+              "num_points": ks.SETTINGS["num_points"]},
+    checks=(Task("checkpointed, m=4", 0, (0, 1)),), checked=("equal",))
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    """Measure one way at one unroll length, in a fresh interpreter that forks once for every seed."""
+    row = SPEC.variants[variant]
+    command = f"from {__name__} import measure_all; measure_all({row.way!r}, {row.num_steps}, {tuple(seeds)!r})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"e07_cost: the process that measures {variant} failed:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {name: torch.tensor([float(one[name]) for one in found]) for name in SPEC.metrics}
+
+
+def measure_all(way: str, num_steps: int, seeds: Sequence[int]) -> None:
+    """Print the measurements as JSON, one entry per seed."""
+    torch.set_num_threads(1)
+    context = multiprocessing.get_context("fork")
+    found = []
+    for seed in seeds:
+        with context.Pool(1) as pool:
+            found.append(pool.apply(measure, (way, num_steps, seed)))
+    print(json.dumps(found))
+
+
+def measure(way: str, num_steps: int, seed: int) -> dict[str, float]:
+    """Time, memory and equality of one way; memory first, as later calls would reuse what the first has freed."""
+    batch = example(num_steps, seed)
+    gradients = ways(way, num_steps, seed, batch)
+    if way != "recorded":
+        ways(way, 1, seed, batch)(batch | {"reference": batch["reference"][:, :1]})  # what the first call alone needs
+    before = _highest_memory()
+    gradients(batch)
+    memory = _highest_memory() - before
+    found = [w.grad for w in gradients.objective.parameters()]
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < SECONDS:
+        start = time.process_time()
+        gradients(batch)
+        times.append(time.process_time() - start)
+    equal = True
+    if way == "checkpointed":
+        plain = ways("plain", num_steps, seed, batch)
+        plain(batch)
+        equal = all(map(torch.equal, found, (w.grad for w in plain.objective.parameters())))
+    # A recording is made and checked within the first call, whose peak is not that of an update.
+    return {"time": statistics.median(times), "memory": math.nan if way == "recorded" else memory, "equal": equal}
+
+
+def example(num_steps: int, seed: int) -> dict[str, Tensor]:
+    """Random states, and as their reference the states themselves."""
+    u0 = random_fourier(BATCH, ks.SETTINGS["num_points"], modes=ks.SETTINGS["modes"], seed=seed)
+    return {"u0": u0, "reference": u0[:, None].expand(-1, num_steps, -1, -1),
+            "length": torch.full((BATCH,), LENGTH)}
+
+
+def ways(way: str, num_steps: int, seed: int, batch: dict[str, Tensor]) -> Gradients:
+    """``batch -> losses``, which sets the gradients."""
+    network = e07.networks([seed], e07.SMALL)
+    solver = trace(ks.coarse_solver(), batch["u0"], length=batch["length"])
+    step = Sequential(Additive(network)) if way == "supervised" else Sequential(solver, Additive(network))
+    objective = Objective(Rollout(step, num_steps, checkpoint=way == "checkpointed"), TrajectoryLoss(every_step))
+    return (TracedGradients if way == "recorded" else Gradients)(objective)
+
+
+def _highest_memory() -> float:
+    """Of this process so far [MB]."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):  # no Linux: kilobytes, or bytes on a Mac
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -1,0 +1,139 @@
+"""From the rows of a frame to a verdict: comparisons, each with its effect, and the rule that joins them.
+
+A claim's ``decide`` is a list of findings that it requires and a list of which one is enough for "under conditions".
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas
+
+from . import statistics
+from .claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Effect, Verdict
+from .statistics import MIN_SEEDS
+
+
+class Finding(NamedTuple):
+    """One comparison and the number of seeds that it has; 0 if its results are missing."""
+
+    effect: Effect
+    num_seeds: int
+
+
+def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
+    """The metric of a variant at a budget, by seed; empty if it has not been computed.
+
+    Raises: KeyError for a metric that the frame does not have, ValueError if a seed occurs twice.
+    """
+    chosen = ((frame["variant"] == variant) & (frame["budget"] == budget)).to_numpy()
+    if not chosen.any():
+        return pandas.Series(dtype=float)
+    found = pandas.Series(frame[metric].to_numpy()[chosen].astype(float), frame["seed"].to_numpy()[chosen])
+    if not found.index.is_unique:
+        raise ValueError(f"{variant}, budget {budget}: a seed occurs twice in the results; delete the older of the two "
+                         "files of records")
+    return found
+
+
+def common_seeds(*series: pandas.Series) -> list[pandas.Series]:
+    """The series in the order of the seeds, without those that one of them lacks: before they are divided."""
+    seeds = sorted(set.intersection(*(set(values.index) for values in series)))
+    return [values.loc[seeds] for values in series]
+
+
+def smaller(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
+    """That ``a`` is smaller than ``b``, as a paired ratio a/b; b may be one number (a baseline without seeds).
+
+    It holds if the interval lies below 1 and the sign test below 0.05 (``PairedRatio.smaller``).
+    """
+    a, b = _pairs(a, b)
+    if a.empty:
+        return _missing(name)
+    found = statistics.paired_ratio(a, b)
+    holds = found.smaller if found.num_pairs >= MIN_SEEDS else None
+    blown_up = (found.blown_up_a, found.blown_up_b)
+    return Finding(Effect(name, found.ratio, found.low, found.high, holds, blown_up), found.num_pairs)
+
+
+def lower(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
+    """That ``a`` is below ``b``, as a paired difference a - b of what can be zero, such as a fraction of blow-ups.
+
+    It holds if the interval lies below 0 and the sign test, without ties, below 0.05.
+    """
+    a, b = _pairs(a, b)
+    if a.empty:
+        return _missing(name)
+    found = statistics.mean_interval(a - b)
+    sign = statistics.paired_ratio(np.exp(a - b), np.ones(len(a)))  # its sign test is that of the differences
+    holds = found.high < 0 and sign.smaller if len(a) >= MIN_SEEDS else None
+    return Finding(Effect(name, *found, holds), len(a))
+
+
+def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: str, budgets_b: Sequence[int],
+                  metric: str) -> tuple[pandas.Series, pandas.Series]:
+    """The metric of two variants at equal wall-clock: the longest time that the budgets of both reach.
+
+    An update takes what ``seconds_per_update`` says, the median over a variant's budgets. Between budgets the metric is
+    interpolated (``statistics.at_time``), never extrapolated. Both are empty if a budget is missing.
+    """
+    series = [_by_time(frame, variant, budgets, metric) for variant, budgets in ((a, budgets_a), (b, budgets_b))]
+    if any(errors.empty for _, errors in series):
+        return pandas.Series(dtype=float), pandas.Series(dtype=float)
+    time = min(seconds[-1] for seconds, _ in series)
+    found = [pandas.Series(statistics.at_time(seconds, errors.to_numpy(), time), errors.index)
+             for seconds, errors in series]
+    empty = any(values.isna().any() for values in found)  # one takes longer for its smallest budget
+    return tuple(values[:0] if empty else values for values in found)
+
+
+def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str, *, shown: Iterable[Finding] = (),
+             note: str = "") -> Verdict:
+    """The rule of the course's verdicts.
+
+    undecided: a required finding lacks results or has fewer than six seeds. supported: all required ones hold.
+    supported under conditions: one of those in ``enough`` holds; the note says which required ones do not.
+    not supported: otherwise.
+
+    Args:
+        shown: further numbers that decide nothing.
+    """
+    lacking = [f.effect.name for f in required if f.num_seeds < MIN_SEEDS or f.effect.holds is None]
+    failing = [f.effect.name for f in required if f.effect.holds is False]
+    if lacking:
+        outcome, said = UNDECIDED, f"missing, or fewer than {MIN_SEEDS} seeds: {_listed(lacking)}."
+    elif not failing:
+        outcome, said = SUPPORTED, f"all {len(required)} comparisons are as claimed."
+    else:
+        outcome = UNDER_CONDITIONS if any(f.effect.holds for f in enough) else NOT_SUPPORTED
+        said = f"{len(failing)} of {len(required)} comparisons are not as claimed: {_listed(failing)}."
+    effects = {f.effect.name: f.effect for f in [*required, *enough]}
+    for finding in shown:
+        effects.setdefault(finding.effect.name, replace(finding.effect, holds=None))
+    return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in required), default=0), budget,
+                   f"{said} {note}".rstrip())
+
+
+def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:
+    if not isinstance(b, pandas.Series):
+        b = pandas.Series(float(b), a.index)
+    return common_seeds(a, b)
+
+
+def _missing(name: str) -> Finding:
+    return Finding(Effect(name, *[float("nan")] * 3), 0)
+
+
+def _by_time(frame: pandas.DataFrame, variant: str, budgets: Sequence[int], metric: str):
+    """Times [s] of the budgets and the metric (seeds, budgets)."""
+    errors = pandas.concat([per_seed(frame, variant, n, metric) for n in budgets], axis=1, join="inner")
+    per_update = pandas.concat([per_seed(frame, variant, n, "seconds_per_update") for n in budgets]).median()
+    if errors.empty or not per_update > 0:  # NaN if every training diverged at its first update
+        return None, errors[:0]
+    return np.array(budgets) * per_update, errors
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    rest = len(names) - most
+    return "; ".join(names[:most]) + (f"; and {rest} more" if rest > 0 else "")

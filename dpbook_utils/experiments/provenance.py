@@ -1,0 +1,40 @@
+"""Where numbers come from: code, libraries, machine, time."""
+
+import datetime
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from .. import __version__
+
+PACKAGES = ("torch", "phiflow", "phiml", "numpy", "scipy")
+
+
+def provenance(seconds: float) -> dict:
+    """Where numbers that were computed here and now, within ``seconds`` of wall time, come from."""
+    import torch
+
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {"code": _code_version(), "versions": versions, "device": _processor(), "threads": torch.get_num_threads(),
+            "seconds": round(seconds, 2), "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+
+
+def _code_version() -> str:
+    repository = Path(__file__).parents[2]
+    if not (repository / ".git").exists():  # installed, perhaps inside somebody else's repository
+        return __version__
+    git = ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{found.stdout.strip()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

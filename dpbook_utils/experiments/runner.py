@@ -1,0 +1,99 @@
+"""Computes what is missing of an experiment, on the cores of this machine or of a cluster.
+
+    python -m dpbook_utils.experiments list | run ID | check ID | claims
+
+The engine is ``dask.distributed``. A task is one variant at one budget with all of its seeds; its record is written by
+this process when it is done. So a killed worker loses the task in flight, and a killed run no finished record.
+"""
+
+import contextlib
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from tqdm import tqdm
+
+from . import results
+from .checking import check
+from .estimate import Estimate, in_words
+from .spec import Task
+from .tasks import compute, cost, experiments, find, missing, status, title
+
+__all__ = ["check", "compute", "experiments", "find", "missing", "run", "status"]
+
+
+def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = None, scheduler: str | None = None,
+        root: Path | None = None) -> list[str]:
+    """Compute and store what is missing of an experiment.
+
+    What is stored is not computed again. More seeds than before are tasks of their own: the seeds of a task train
+    together and may share random numbers such as the noise.
+
+    Args:
+        num_seeds, budget: see ``Specification.tasks``.
+        scheduler: address of a dask scheduler, whose workers must have this package; default: this machine's cores.
+        root: folder of the results.
+    Returns: what went wrong, one text per task that has no record; empty if nothing did.
+    Raises: ValueError for a wrong number of seeds or budget, OSError or ValueError if no scheduler answers.
+    """
+    spec = module.SPEC
+    records, problems = results.load(spec, root)
+    refused = {problem.path.name: problem for problem in problems}
+    todo, failures = {}, []
+    for task in missing(spec, records, num_seeds, budget):
+        if problem := refused.pop(results.file_name(task), None):
+            failures.append(f"{title(spec, task)} was not computed, its file is in the way: {problem}")
+        else:
+            todo[task] = cost(module, task)
+    for problem in refused.values():
+        print(f"Not used: {problem}", file=sys.stderr)
+    if todo:
+        # Checks first, they show mistakes early; then the longest, so that none of them is left alone at the end.
+        checks = {check[:2] for check in spec.checks}
+        order = sorted(todo, key=lambda task: (task[:2] not in checks, -todo[task]))
+        measured = [(cost(module, record.task), record.provenance["seconds"]) for record in records]
+        from .cluster import connect  # dask takes its time to import, and the other commands do without
+
+        with connect(scheduler) as client:
+            failures += _compute(module, {task: todo[task] for task in order}, Estimate(measured), client, root)
+    return failures
+
+
+def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, client, root: Path | None) -> list[str]:
+    """Compute tasks, the first one first, and store each as it is done; returns the failures."""
+    from distributed import wait
+
+    spec, failures, spent, start = module.SPEC, [], 0.0, None
+    futures = {client.submit(compute, module.__name__, *task, pure=False, priority=-place): task
+               for place, task in enumerate(costs)}
+    bar = tqdm(total=len(futures), desc=spec.id,
+               bar_format="{desc}: {n_fmt}/{total_fmt} tasks |{bar:30}| {elapsed}{postfix}")
+    with bar:
+        while futures:
+            with contextlib.suppress(TimeoutError):
+                wait(list(futures), timeout=1.0, return_when="FIRST_COMPLETED")
+            for future in [future for future in futures if future.done()]:
+                task = futures.pop(future)
+                try:
+                    record = future.result()
+                    if record.fingerprint != spec.fingerprint(task.variant):
+                        raise RuntimeError("the worker has another version of this package; install the same one there")
+                    results.save(record, root)
+                except Exception as error:
+                    failures.append(f"{title(spec, task)} failed: {type(error).__name__}: {error}")
+                    bar.write("".join([*traceback.format_exception(error), failures[-1]]), file=sys.stderr)
+                else:
+                    seconds = record.provenance["seconds"]
+                    start = start or time.monotonic() - seconds  # not before the workers have loaded their libraries
+                    spent += seconds
+                    estimate.add(costs[task], seconds)
+                future.release()  # stored: not to be computed again if its worker dies
+                bar.update()
+            rest = estimate.seconds(costs[task] for task in futures.values())
+            workers = max(1, min(sum(client.nthreads().values()), len(costs)))
+            elapsed = time.monotonic() - start if start else 0.0
+            left = None if rest is None else (spent + rest) / workers - elapsed
+            bar.set_postfix_str(in_words(left) if futures else "", refresh=sys.stderr.isatty() or not futures)
+    return failures

@@ -1,0 +1,93 @@
+"""Which experiments there are, which of their tasks are missing, and one task computed, here and now."""
+
+import importlib
+import re
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from . import results
+from .spec import Specification, Task
+
+
+def experiments(prefix: str = "e") -> dict[str, ModuleType]:
+    """``{id: module}`` of the experiments with a specification, in order; the others run live in their chapter."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("e[0-9][0-9]_*.py"))
+    modules = [importlib.import_module(f"{__package__}.{name}") for name in names if name.startswith(prefix)]
+    return dict(sorted((module.SPEC.id, module) for module in modules if hasattr(module, "SPEC")))
+
+
+def find(experiment: str) -> ModuleType:
+    """The module of an experiment's id. Raises LookupError, which lists the ids, for an unknown one."""
+    found = experiments(experiment[:3]) if re.match(r"e\d\d", experiment) else {}
+    if experiment not in found:
+        raise LookupError(f"no experiment {experiment!r}; there are {', '.join(experiments())}")
+    return found[experiment]
+
+
+class Status(NamedTuple):
+    """What is stored of a study: finished tasks, all tasks, the fewest seeds of a finished one, refused files."""
+
+    done: int
+    total: int
+    num_seeds: int
+    problems: list[results.ResultError]
+
+
+def status(spec: Specification, root: Path | None = None) -> Status:
+    records, problems = results.load(spec, root)
+    stored, tasks = stored_seeds(records), spec.tasks()
+    done = [task for task in tasks if set(task.seeds) <= stored.get(task[:2], set())]
+    counts = [len(stored[task[:2]]) for task in done if task.variant not in spec.baselines and task not in spec.checks]
+    return Status(len(done), len(tasks), min(counts, default=0), problems)
+
+
+def missing(spec: Specification, records: list[results.Record], num_seeds: int | None = None,
+            budget: int | None = None) -> list[Task]:
+    """The tasks whose seeds are not all stored, reduced to those that are not."""
+    stored, found = stored_seeds(records), []
+    for task in spec.tasks(num_seeds, budget):
+        known = stored.setdefault(task[:2], set())
+        seeds = tuple(seed for seed in task.seeds if seed not in known)
+        if seeds:
+            found.append(task._replace(seeds=seeds))
+            known.update(seeds)  # a check and the study may share a budget
+    return found
+
+
+def stored_seeds(records: list[results.Record]) -> dict[tuple[str, int], set[int]]:
+    """``{(variant, budget): seeds}``."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for record in records:
+        found.setdefault(record.task[:2], set()).update(record.seeds)
+    return found
+
+
+def cost(module: ModuleType, task: Task) -> float:
+    """What a task costs, in the module's own unit: its ``cost(variant, budget)``, else the number of updates."""
+    return float(module.cost(task.variant, task.budget) if hasattr(module, "cost") else task.budget)
+
+
+def title(spec: Specification, task: Task) -> str:
+    seeds = f"seed {task.seeds[0]}" if len(task.seeds) == 1 else f"seeds {', '.join(map(str, task.seeds))}"
+    return f"{spec.id}, {task.variant}, {task.budget} updates, {seeds}"
+
+
+def compute(module: str, variant: str, budget: int, seeds: tuple[int, ...]) -> results.Record:
+    """One task, in this process. Raises ValueError if the metrics are not those of the experiment."""
+    import torch
+
+    experiment = importlib.import_module(module)
+    spec, threads = experiment.SPEC, torch.get_num_threads()
+    torch.set_num_threads(1)  # one task per core; and how many threads share a sum changes its rounding
+    try:
+        start = time.perf_counter()
+        found = experiment.run(variant, tuple(seeds), budget)
+        metrics = {name: torch.as_tensor(values).detach().cpu().numpy() for name, values in found.items()}
+        provenance = results.provenance(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    if wrong := results.wrong_metrics(metrics, len(seeds), spec):
+        raise ValueError(f"{module}.run({variant!r}, {tuple(seeds)}, {budget}): {wrong}")
+    return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)

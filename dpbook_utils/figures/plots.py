@@ -1,0 +1,135 @@
+"""Curves, bars and effects with their intervals."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from .style import COLOURS, DASHES, array, grid, styled
+
+GUIDE = "#555555"
+
+
+@styled
+def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence], *, xlabel, ylabel: str,
+           xlog: bool = False, ylog: bool = False, lines: Mapping[str, float | Sequence] | None = None,
+           columns: int | None = None) -> Figure:
+    """Curves over a common y axis, in one panel or several.
+
+    Args:
+        panels: ``{label: (x, y)}`` or ``{label: (x, y, low, high)}`` with a band; or ``{title: such a mapping}``
+            for one panel each. A label has the same style in all panels.
+        xlabel: with the unit; one label, or one per panel.
+        lines: what the curves are compared with, in every panel: ``{label: y}`` for a horizontal line,
+            ``{label: (x, y)}`` for another one.
+        columns: panels in a row; the legend then stands below. By default all are side by side.
+    """
+    if not isinstance(next(iter(panels.values())), Mapping):
+        panels = {"": panels}
+    labels = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
+    if columns is None:
+        size = (2.0 + max(5.0, 3.2 * len(panels)), 3.4)
+    else:
+        size = (2.9 * min(columns, len(panels)) + 0.4, 2.6 * -(-len(panels) // columns) + 0.8)
+    figure, axes = grid(len(panels), *size, columns=columns, sharey=True)
+    order = list(dict.fromkeys(label for series in panels.values() for label in series))
+    for axis, label, (title, series) in zip(axes, labels, panels.items(), strict=True):
+        _draw(axis, series, order)
+        for j, (name, line) in enumerate((lines or {}).items()):
+            _guide(axis, name, line, DASHES[(j + 3) % len(DASHES)])
+        axis.set(xlabel=label, title=title, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+    for i, axis in enumerate(axes):
+        if isinstance(xlabel, str) and i + (columns or 0) < len(axes) and columns:
+            axis.set_xlabel("")  # the panel below has it
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(ylabel)
+        for direction, is_log in ((axis.xaxis, xlog), (axis.yaxis, ylog)):
+            if is_log:
+                _readable_ticks(direction)
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    place = {"loc": "outside right upper"} if columns is None else {
+        "loc": "outside lower center", "ncols": 2 if columns < 3 else 4}
+    figure.legend(entries.values(), entries.keys(), handlelength=2.6, **place)
+    return figure
+
+
+def _draw(axis, series: Mapping[str, Sequence], order: list[str]) -> None:
+    for label, (x, y, *band) in series.items():
+        i = order.index(label)
+        colour = COLOURS[i % len(COLOURS)]
+        marker = "o" if len(array(x)) <= 12 else None
+        axis.plot(array(x), array(y), label=label, color=colour, linestyle=DASHES[i % len(DASHES)], marker=marker,
+                  markersize=4)
+        if band:
+            axis.fill_between(array(x), array(band[0]), array(band[1]), color=colour, alpha=0.2, linewidth=0)
+
+
+def _guide(axis, name: str, line, dash) -> None:
+    style = {"color": GUIDE, "linestyle": dash, "linewidth": 1.2, "label": name}
+    if isinstance(line, Sequence):
+        axis.plot(array(line[0]), array(line[1]), **style)
+    else:
+        axis.axhline(line, **style)
+
+
+@styled
+def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
+    """One horizontal bar per entry from zero, its value written beside it."""
+    figure, (axis,) = grid(1, 6.4, 0.8 + 0.42 * len(values))
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
+    drawn = axis.barh(list(values), [float(v) for v in values.values()], color=colours)
+    axis.bar_label(drawn, fmt=" {:.3g}")
+    axis.set(xlabel=xlabel)
+    axis.margins(x=0.15)
+    axis.invert_yaxis()
+    return figure
+
+
+@styled
+def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping[str, float]] | None = None,
+           line: float = 1.0, log: bool = True) -> Figure:
+    """Effects with their intervals, one row each, in one panel or several beside each other with the same rows.
+
+    Args:
+        panels: ``{label: (value, low, high)}`` or ``{label: (value, low, high, per_seed)}``, whose single values are
+            drawn as dots; or ``{title: such a mapping}``. The value is written above its interval.
+        others: values to compare with by row, for instance published ones: ``{name: {label: value}}``.
+        line: where nothing changes: 1 for a ratio.
+        log: a logarithmic axis, on which halving is as far from the line as doubling.
+    """
+    if not isinstance(next(iter(panels.values())), Mapping):
+        panels = {"": panels}
+    rows = list(dict.fromkeys(label for effects in panels.values() for label in effects))
+    figure, axes = grid(len(panels), 1.6 + max(4.6, 2.6 * len(panels)), 1.1 + 0.45 * len(rows), sharey=True)
+    for axis, (title, effects) in zip(axes, panels.items()):
+        axis.axvline(line, color=GUIDE, linewidth=1.2)
+        for label, (value, low, high, *seeds) in effects.items():
+            y, better = rows.index(label), not low <= line <= high
+            for single in (seeds[0] if seeds else ()):
+                axis.plot(single, y + 0.2, "o", color=COLOURS[5], markersize=3.5, alpha=0.8, zorder=2)
+            axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=2.2, zorder=3)
+            axis.plot(value, y, "s", color=COLOURS[0], markersize=6, markerfacecolor=COLOURS[0] if better else "white",
+                      zorder=4)
+            axis.annotate(f"{value:.2f}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+        for i, (name, values) in enumerate((others or {}).items()):
+            known = {rows.index(label): value for label, value in values.items() if label in effects}
+            axis.plot(list(known.values()), list(known), "D", color=COLOURS[1 + i], markersize=5, linestyle="none",
+                      label=name, zorder=5)
+        axis.set(xlabel=xlabel, title=title, xscale="log" if log else "linear", yticks=range(len(rows)),
+                 yticklabels=rows, ylim=(len(rows) - 0.5, -0.7))
+        axis.grid(axis="y", visible=False)
+        if log:
+            _readable_ticks(axis.xaxis)
+    if others:
+        entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _readable_ticks(axis) -> None:
+    """On less than two decades of a logarithmic axis plain numbers, not powers of ten."""
+    low, high = axis.get_view_interval()
+    axis.set_minor_formatter(NullFormatter())
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,0 +1,202 @@
+"""Findings, verdicts and the ledger, on made-up results."""
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pandas
+import pytest
+
+from dpbook_utils.experiments import claims, findings, results
+from dpbook_utils.experiments.claims import Claim, Effect, Verdict, judge
+from dpbook_utils.experiments.findings import conclude, lower, per_seed, smaller
+
+SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])  # what seeds share
+NOISE = np.array([1.02, 0.97, 1.01, 0.98, 1.03, 1.0])  # what they do not
+
+
+def frame_of(errors, seeds=range(6), seconds=0.01):
+    """``{(variant, budget): error}`` to a frame with all seeds."""
+    return pandas.DataFrame([
+        {"variant": variant, "budget": budget, "seed": seed, "seconds_per_update": seconds,
+         "error": error * SCATTER[seed] * NOISE[(seed + ord(variant)) % 6]}
+        for (variant, budget), error in errors.items() for seed in seeds])
+
+
+def decide(frames):
+    """Made up: A better than B; under conditions if at the smaller budget alone."""
+    found = [smaller(f"A / B, {n}", *(per_seed(frames["e90"], v, n, "error") for v in "AB")) for n in (10, 100)]
+    return conclude(found[1:], found, "100 updates", shown=[smaller("B / A", *(
+        per_seed(frames["e90"], v, 100, "error") for v in "BA"))])
+
+
+CLAIM = Claim("C90", "A is better than B", "03_unrolling", ("e90",), "The interval lies below 1.", decide)
+BETTER = {("A", 10): 0.1, ("B", 10): 0.2, ("A", 100): 0.01, ("B", 100): 0.02}
+
+
+def outcome(frame):
+    return judge(CLAIM, {"e90": frame}).outcome
+
+
+def test_each_outcome_is_reached():
+    assert outcome(frame_of(BETTER)) == "supported"
+    assert outcome(frame_of(BETTER | {("A", 100): 0.02})) == "supported under conditions"
+    assert outcome(frame_of(BETTER | {("A", 100): 0.03})) == "supported under conditions"
+    assert outcome(frame_of(BETTER | {("A", 100): 0.02, ("A", 10): 0.3})) == "not supported"
+    assert outcome(frame_of({key: value for key, value in BETTER.items() if key != ("B", 100)})) == "undecided"
+
+
+def test_missing_results_are_undecided_and_say_what_to_run():
+    for frames in ({}, {"e90": pandas.DataFrame()}):
+        verdict = judge(CLAIM, frames)
+        assert verdict.outcome == "undecided" and verdict.num_seeds == 0 and verdict.claim is CLAIM
+        assert "python -m dpbook_utils.experiments run e90" in verdict.note
+    partial = judge(CLAIM, {"e90": frame_of({key: BETTER[key] for key in list(BETTER)[:2]})})
+    assert "A / B, 100" in partial.note and "run e90" in partial.note and partial.effect("A / B, 10").holds
+
+
+def test_five_seeds_are_undecided():
+    verdict = judge(CLAIM, {"e90": frame_of(BETTER, seeds=range(5))})
+    assert verdict.outcome == "undecided" and verdict.num_seeds == 5
+    assert verdict.effect("A / B, 100").value == pytest.approx(0.5, rel=0.05), "shown all the same"
+    assert verdict.effect("A / B, 100").holds is None
+
+
+def test_a_rule_of_its_own_does_not_get_past_six_seeds():
+    eager = Claim("C91", "", "", ("e90",), "", lambda frames: Verdict("supported", (), 5, "100", "five will do"))
+    verdict = judge(eager, {"e90": frame_of(BETTER)})
+    assert verdict.outcome == "undecided" and "5 seeds; a verdict needs 6. five will do" in verdict.note
+
+
+def test_a_blow_up_is_counted_and_shown():
+    frame = frame_of(BETTER)
+    frame.loc[(frame.variant == "A") & (frame.budget == 100) & (frame.seed == 3), "error"] = math.inf
+    verdict = judge(CLAIM, {"e90": frame})
+    effect = verdict.effect("A / B, 100")
+    assert effect.high < 1 and effect.blown_up == (1, 0) and effect.holds is False
+    assert verdict.outcome == "supported under conditions" and verdict.num_seeds == 6
+    assert "1 / 0" in str(verdict) and "blown up" not in str(judge(CLAIM, {"e90": frame_of(BETTER)}))
+
+
+def test_pairs_are_made_by_seed_and_not_by_position():
+    frame = frame_of(BETTER)
+    shuffled = frame.sample(frac=1, random_state=0)
+    assert judge(CLAIM, {"e90": shuffled}).effects == judge(CLAIM, {"e90": frame}).effects
+    lacking = frame.drop(frame[(frame.variant == "B") & (frame.seed == 0)].index)
+    verdict = judge(CLAIM, {"e90": lacking})
+    assert verdict.outcome == "undecided" and verdict.num_seeds == 5
+    with pytest.raises(ValueError, match="a seed occurs twice"):
+        judge(CLAIM, {"e90": pandas.concat([frame, frame])})
+    one, other = findings.common_seeds(pandas.Series([1.0, 2.0], [0, 1]), pandas.Series([3.0, 4.0], [1, 2]))
+    assert list(one * other) == [6.0]
+
+
+def test_a_number_without_seeds_can_be_the_other_side():
+    errors = per_seed(frame_of(BETTER), "A", 100, "error")
+    assert smaller("", errors, 0.1).effect.holds and not smaller("", errors, 0.01).effect.holds
+    assert smaller("", errors, pandas.Series(dtype=float)).num_seeds == 0
+
+
+def test_fractions_are_compared_by_differences():
+    some, none = pandas.Series([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]), pandas.Series(np.zeros(6))
+    found = lower("", none, some)
+    assert found.effect.value == pytest.approx(-1 / 6) and found.effect.holds and found.num_seeds == 6
+    assert not lower("", some, none).effect.holds and not lower("", none, none).effect.holds
+    rare = lower("", none, pandas.Series([0, 0, 0.1, 0.3, 0.2, 0.1]))
+    assert rare.effect.high < 0 and not rare.effect.holds, "four of four do not pass a sign test"
+    assert lower("", none[:5], some[:5]).effect.holds is None
+
+
+def test_equal_time():
+    """B takes a third of the time of A: at A's 100 updates it has done 300, a power law between 100 and 1000."""
+    errors = {("A", 10): 0.5, ("A", 100): 0.04} | {("B", n): 10 / n for n in (10, 100, 1000)}
+    frame = frame_of(errors)
+    frame.loc[frame.variant == "A", "seconds_per_update"] = 0.03
+    a, b = findings.at_equal_time(frame, "A", (10, 100), "B", (10, 100, 1000), "error")
+    pandas.testing.assert_series_equal(a, per_seed(frame, "A", 100, "error"), check_names=False)
+    expected = per_seed(frame, "B", 100, "error") / 3
+    np.testing.assert_allclose(b, expected)
+    assert smaller("", a, b).effect.value == pytest.approx(0.04 * 30, rel=0.05)  # at equal updates: 0.4
+    a, b = findings.at_equal_time(frame, "A", (10, 100), "B", (10, 100), "error")  # B's longest: A's 33 updates
+    np.testing.assert_allclose(b, per_seed(frame, "B", 100, "error"))
+    assert (a > per_seed(frame, "A", 100, "error")).all() and (a < per_seed(frame, "A", 10, "error")).all()
+    a, b = findings.at_equal_time(frame, "A", (100,), "B", (10,), "error")
+    assert a.empty and b.empty, "nothing is extrapolated"
+    assert findings.at_equal_time(frame, "A", (10, 100), "B", (10, 9999), "error")[0].empty
+    frame.loc[frame.variant == "A", "seconds_per_update"] = math.nan
+    assert findings.at_equal_time(frame, "A", (10, 100), "B", (10, 100), "error")[0].empty
+
+
+def test_texts():
+    verdict = judge(CLAIM, {"e90": frame_of(BETTER)})
+    markdown, text = verdict._repr_markdown_(), str(verdict)
+    for said in (markdown, text):
+        for part in (CLAIM.id, CLAIM.text, CLAIM.criterion, "supported", "Seeds: 6", "100 updates", "A / B, 100", "yes",
+                     "python -m dpbook_utils.experiments run e90"):
+            assert part in said
+    assert markdown.count("\n|") == 5 and list(verdict.table()["as claimed"]) == ["yes", "yes", ""]
+    ledger = claims.table({"C90": verdict}).iloc[0]
+    assert ledger.verdict == "supported" and ledger.seeds == 6 and ledger["repeat"].endswith("run e90")
+    assert verdict.effect("B / A").value == pytest.approx(1 / verdict.effect("A / B, 100").value)
+    with pytest.raises(KeyError, match="A / B, 10"):
+        verdict.effect("A / C")
+    with pytest.raises(ValueError, match="'true'"):
+        Verdict("true", (), 6, "")
+    alone = Verdict("undecided", (Effect("x", math.nan, math.nan, math.nan),), 0, "none")
+    assert "| x | - | - ... - |  |" in alone._repr_markdown_() and "undecided" in str(alone)
+
+
+@dataclass(frozen=True)
+class Spec:
+    id: str
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """Two experiments, of which one has results, and a claim that needs both."""
+    both = Claim("C89", "Both", "03_unrolling", ("e90", "e91"), "", lambda frames: Verdict(
+        "undecided" if frames["e91"].empty else "supported", (), 6, "", f"e91 has {len(frames['e91'])} rows"))
+    module = SimpleNamespace(__name__="e90_made_up", SPEC=Spec("e90"), CLAIMS={"C90": CLAIM, "C89": both})
+    modules = {"e90": module, "e91": SimpleNamespace(__name__="e91_made_up", SPEC=Spec("e91"))}
+
+    def frame(spec, root=None):
+        if spec.id == "e91":
+            raise results.ResultError("there are no results")
+        return frame_of(BETTER)
+
+    monkeypatch.setattr(claims, "experiments", lambda: modules)
+    monkeypatch.setattr(results, "frame", frame)
+    return modules
+
+
+def test_the_ledger(registry):
+    found = claims.verdicts()
+    assert list(found) == ["C89", "C90"] and found["C90"].outcome == "supported"
+    assert found["C89"].outcome == "undecided" and "e91 has 0 rows" in found["C89"].note
+    assert "no results of e91" in found["C89"].note and "run e90" not in found["C89"].note
+    assert claims.verdict("C90") == found["C90"]
+    report = claims.report()
+    assert report.index("C89") < report.index("C90") < report.index("Criterion") and CLAIM.criterion in report
+    with pytest.raises(KeyError, match="C89, C90"):
+        claims.verdict("C01")
+
+
+def test_a_claim_belongs_to_one_module(registry):
+    registry["e91"].CLAIMS = {"C90": Claim("C90", "", "", ("e91",), "", decide)}
+    with pytest.raises(ValueError, match="another module"):
+        claims.all_claims()
+    registry["e91"].CLAIMS = {"C88": CLAIM}
+    with pytest.raises(ValueError, match="'C88'"):
+        claims.all_claims()
+
+
+def test_the_stated_claims():
+    """Ids, chapters and experiments of the real ones exist, and every one states its rule."""
+    found = claims.all_claims()
+    assert {"C09", "C10", "C22"} <= set(found)
+    known = claims.experiments()
+    for key, claim in found.items():
+        assert claim.id == key and claim.text and len(claim.criterion) > 40
+        assert set(claim.experiments) & set(known), f"{key} is decided by {claim.experiments}, none of which is here"
+        assert claim.chapter[:2].isdigit()
