@@ -5,12 +5,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 BUILD := $(BIN)/jupyter-book build . -n -W --keep-going
 PYTEST := $(BIN)/python -m pytest
+EXPERIMENTS := $(BIN)/python -m dpbook_utils.experiments
 MODE ?= short
 PAGES := tests/test_book.py tests/test_browser.py
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
 
-.PHONY: help book lab bench test unit notebooks pages chromium clean
+.PHONY: help book lab results bench test unit notebooks pages chromium clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ pages: $(READY) chromium  ## the book in short mode, its pages and a real browse
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+results: $(READY)  ## compute what is missing of every study (hours), then print the verdicts
+	@failed=0; for id in $$($(EXPERIMENTS) list | awk 'NR > 1 { print $$1 }'); do \
+	    $(EXPERIMENTS) run $$id || failed=1; done; $(EXPERIMENTS) claims; exit $$failed
 
 bench: $(READY)  ## speed and memory, side by side with JAX
 	$(BIN)/python -m pip install -r requirements-bench.txt

@@ -9,6 +9,7 @@ from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.experiments import e04_forced, e04_forced_tuning, results
 from dpbook_utils.experiments import e04_unrolling as e04
 from dpbook_utils.experiments import forced_burgers as problem
+from dpbook_utils.experiments.spec import describe
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_the_flow_is_driven_and_not_chaotic(pair):
     (a, b), _ = pair
     distance = (a - b).abs().mean((1, 2))
     assert (distance[1:] <= distance[:-1] * (1 + 1e-3)).all() and distance[-1] < 0.5 * distance[0]
-    assert a[-1].std() > 0.5 and (a[-1] - a[-2]).abs().max() < 1e-2 * a[-1].std()
+    assert a[-1].std() > 0.5 and (a[-1] - a[-2]).norm() < 0.3 * (a[1] - a[0]).norm()  # fronts that hardly move
 
 
 def test_cell_averages_keep_the_mean(pair):
@@ -75,12 +76,13 @@ def test_windows_hand_the_force_of_their_trajectory_to_the_solver():
 
 def test_the_set_ups_are_those_of_e04():
     rows = e04.rows()
-    assert {name: rows[name].setup for name in e04_forced.rows()} == e04_forced.rows()
+    for name, setup in e04_forced.rows().items():
+        assert describe(setup) == describe(rows[name].setup)
     assert {"ONE", "NOG-3", "WIG-3", "WIG-8"} <= set(e04_forced.rows()) and e04_forced.LONGEST == e04.LONGEST
 
 
 def test_run_gives_every_metric_for_every_seed():
-    found = e04_forced.run("WIG-3", (0, 1), 8)
+    found = e04_forced.run("ONE", (0, 1), 3)
     assert set(found) == set(e04_forced.SPEC.metrics)
     assert all(len(values) == 2 for values in found.values()) and found["losses"].shape == (2, 32)
     assert found["curve.inside"].shape == (2, len(problem.SETTINGS["curve_steps"]))

@@ -48,19 +48,27 @@ def test_one_seed_gives_the_same_flow_on_every_grid():
 
 def test_regions_differ_in_viscosity_and_speed_only_and_test_states_are_new():
     s = problem.SETTINGS
-    for name, (lowest, highest, speed) in s["regions"].items():
+    for name in ("inside", "faster"):
+        lowest, highest, speed = s["regions"][name]
         found = problem.trajectories(name)
         assert lowest <= found.viscosities.min() and found.viscosities.max() <= highest
         assert torch.allclose(problem.fine_trajectories(name).states[:, 0].square().mean(2).sqrt(),
                               torch.tensor(speed), rtol=1e-4)
+    slow, fast = (problem.trajectories(name).states[:, 0] for name in ("inside", "faster"))
+    assert torch.allclose(fast, 1.4 * slow, atol=1e-6)
     starts = [problem.trajectories(name).states[:, 0, 0] for name in ("train", "validation", "inside")]
     for a, b in [(0, 1), (0, 2), (1, 2)]:
         assert torch.cdist(starts[a], starts[b]).min() > 0.1
 
 
 def test_refining_the_solver_approaches_the_reference():
-    errors = [float(e05.run(name, (0,), 0)["error.inside"]) for name in ("P", "P, 64 points", "P, 128 points")]
-    assert errors[0] > 4 * errors[1] > 10 * errors[2]
+    fine, errors = problem.fine_trajectories("inside"), []
+    for points, substeps in [(POINTS, 1), (64, 2), (128, 4)]:
+        states = problem.averaged(fine.states[:, :31], points)
+        step, u0 = problem.refined(points, substeps), states[:, 0]
+        found = problem.judge(*problem.predict(step, problem.Trajectories(states, fine.viscosities)), u0, 1)
+        errors.append(float(found["error"]))
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
 
 
 @pytest.mark.parametrize("coupling", e05.COUPLINGS)
@@ -68,13 +76,12 @@ def test_an_untrained_hybrid_is_nearly_the_solver(coupling, data):
     u, nu = data.states[:, 30], data.viscosities
     alone = problem.solver()(u, viscosity=nu)
     together = e05.chain(coupling, problem.ensemble((0,), 4 if coupling == "interpolation" else 1))(u, viscosity=nu)
-    change = (together - alone).norm() / (alone - u).norm()
-    assert 0 < change < (0.1 if coupling != "viscosity" else 0.5)
+    assert 0 < (together - alone).norm() < 0.02 * u.norm()
 
 
 @pytest.mark.parametrize("coupling", e05.COUPLINGS)
 def test_only_couplings_inside_the_fluxes_conserve_mass(coupling, data):
-    drift = mass_drift(roll_out(coupling, data), data)
+    drift = mass_drift(roll_out(coupling, data, scale=3.0), data)
     assert (drift.max() < 1e-5) == (coupling in e05.CONSERVING), float(drift.max())
 
 
@@ -84,7 +91,7 @@ def test_a_learned_viscosity_is_positive_stable_and_takes_energy():
     largest = problem.SETTINGS["length"] ** 2 / POINTS**2 / (2 * problem.SETTINGS["dt"])
     highest = max(high for _, high, _ in problem.SETTINGS["regions"].values())
     assert (viscosity > 0).all() and float(viscosity.max()) + highest < largest
-    energy = roll_out("viscosity", problem.trajectories("inside"), scale=1000.0).square().mean((2, 3))
+    energy = roll_out("viscosity", problem.trajectories("validation"), scale=1000.0).square().mean((2, 3))
     assert (energy[:, 1:] <= energy[:, :-1] * (1 + 1e-5)).all()
 
 
@@ -95,8 +102,8 @@ def test_a_multiplicative_correction_leaves_zeros_where_the_others_do_not():
     networks = trained_a_little("multiplicative")
     after = problem.solver()(torch.cat([u] * 2), viscosity=nu.expand(2))
     corrected = e05.chain("multiplicative", networks)(torch.cat([u] * 2), viscosity=nu.expand(2))
-    assert torch.equal(corrected == 0, after == 0) and (after[..., 20:] == 0).all()
-    assert (e05.chain("additive", networks)(torch.cat([u] * 2), viscosity=nu.expand(2))[..., 20:] != 0).all()
+    assert torch.equal(corrected == 0, after == 0) and (after[..., 20:30] == 0).all()
+    assert (e05.chain("additive", networks)(torch.cat([u] * 2), viscosity=nu.expand(2))[..., 20:30] != 0).all()
 
 
 def test_a_right_hand_side_correction_is_a_state_correction_times_dt_in_one_euler_step(data):
@@ -104,6 +111,15 @@ def test_a_right_hand_side_correction_is_a_state_correction_times_dt_in_one_eule
     nu = torch.cat([data.viscosities] * 2)
     expected = problem.solver()(u, viscosity=nu) + problem.SETTINGS["dt"] * networks(u, viscosity=nu)
     assert torch.allclose(e05.chain("right-hand side", networks)(u, viscosity=nu), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("coupling", ["additive", "multiplicative"])
+def test_times_dt_is_the_same_coupling_with_a_smaller_output(coupling, data):
+    networks, nu = trained_a_little(coupling), torch.cat([data.viscosities] * 2)
+    after = problem.solver()(torch.cat([data.states[:, 20]] * 2), viscosity=nu)
+    plain, scaled = (e05.chain(name, networks)(torch.cat([data.states[:, 20]] * 2), viscosity=nu)
+                     for name in (coupling, f"{coupling}, times dt"))
+    assert torch.allclose(scaled - after, problem.SETTINGS["dt"] * (plain - after), atol=1e-6)
 
 
 def test_interpolation_without_a_network_is_central_and_conserves_with_any_weights(data):
@@ -149,20 +165,20 @@ def test_a_scheme_without_weights_does_not_take_them():
         Burgers(POINTS, 32.0, 0.1, interpolated)(u, viscosity=NU, interpolation=torch.zeros(1, 3, POINTS))
 
 
-def test_blow_ups_are_counted_and_capped():
+def test_blow_ups_are_counted_and_capped(data):
     networks = problem.ensemble((0, 1))
     with torch.no_grad():
         networks.stacked.layers[-1].bias[1] += 50.0  # the second member adds 50 m/s at every step
-    found = problem.evaluate(Sequential(problem.solver(), Additive(networks)), 2)
-    assert found["blown_up.inside"].tolist() == [0.0, 1.0] and float(found["error.inside"][1]) == 2.0
-    assert float(found["mass.inside"][1]) == 10.0 and float(found["energy.inside"][1]) > 0.9
+    rollouts = problem.predict(Sequential(problem.solver(), Additive(networks)), data)
+    found = problem.judge(*rollouts, data.states[:, 0], 2)
+    assert found["blown_up"].tolist() == [0.0, 1.0] and float(found["error"][1]) == 2.0
+    assert float(found["mass"][1]) == 10.0 and float(found["energy"][1]) > 0.9
     assert all(torch.isfinite(value).all() for value in found.values())
 
 
 def test_every_record_has_every_metric():
-    for variant in ("interpolation, ONE", "persistence"):
-        seeds = (0, 1) if variant != "persistence" else (0,)
-        found = e05.run(variant, seeds, 0 if variant == "persistence" else 2)
+    for variant, seeds, budget in (("additive, times dt, ONE", (0,), 2), ("persistence", (0,), 0)):
+        found = e05.run(variant, seeds, budget)
         assert set(found) == set(e05.SPEC.metrics) and all(len(value) == len(seeds) for value in found.values())
 
 

@@ -179,16 +179,16 @@ class TestSummary:
 class TestReport:
     def test_both_runs_share_the_pictures(self):
         page = pictures.report(made_up(), made_up(error=0.3))
-        assert page.count("<img") == page.count('alt="') == 2
+        assert page.count("<img") == page.count('alt="') == 3
         assert "reference, P alone, this run, previous run" in page and "the previous run from 0.3" in page
 
     def test_another_pde_follows_below(self):
         page = pictures.report(made_up(), made_up(BURGERS))
-        assert page.count("<img") == 4 and "Previous run, another PDE" in page
+        assert page.count("<img") == 5 and "<p" in page and "Previous run, Burgers" in page
 
     def test_the_first_run_stands_alone(self):
         page = pictures.report(made_up())
-        assert page.count("<img") == 2 and "revious" not in page
+        assert page.count("<img") == 3 and "revious" not in page
 
     def test_curves_and_fields(self):
         run, previous = made_up(), made_up(error=0.3)

@@ -54,19 +54,21 @@ def test_a_forest_shows_values_intervals_seeds_and_the_line():
     axis, = figures.forest(EFFECTS, xlabel="ratio", others={"published": {"WIG / ONE": 0.5}}).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == list(EFFECTS)
     assert axis.get_ylim()[0] > axis.get_ylim()[1] and axis.get_xscale() == "log"
-    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0]), line) for line in axis.get_lines()]
-    assert [x for x, _, line in points if line.get_marker() == "o"] == [0.75, 0.85]
-    assert [(x, y) for x, y, line in points if line.get_marker() == "D"] == [(0.5, 0)]
-    assert [tuple(line.get_xdata()) for _, _, line in points if len(line.get_xdata()) == 2][1:] == [
-        (0.7, 0.9), (0.95, 1.3)]
-    assert {text.get_text() for text in axis.texts} == {"0.80", "1.10"}
-    filled = [line.get_markerfacecolor() for _, _, line in points if line.get_marker() == "s"]
+    marks = {mark: [line for line in axis.get_lines() if line.get_marker() == mark] for mark in "oDs"}
+    assert [list(line.get_xdata()) for line in marks["o"]] == [[0.75, 0.85], []]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in marks["D"]] == [(0.5, 0)]
+    assert {tuple(line.get_xdata()) for line in axis.get_lines()} > {(0.7, 0.9), (0.95, 1.3)}
+    assert {text.get_text() for text in axis.texts} == {"0.80", "1.10", "0.50"}
+    filled = [line.get_markerfacecolor() for line in marks["s"]]
     assert filled == [figures.COLOURS[0], "white"]  # an interval that holds the line is open
 
 
 def test_a_forest_in_panels_has_the_same_rows():
-    left, right = figures.forest({"inside": EFFECTS, "outside": {"NOG / ONE": (2.0, 1.5, 2.5)}}, xlabel="ratio").axes
+    left, right = figures.forest({"inside": EFFECTS, "outside": {"NOG / ONE": (2.0, 1.5, 2.5)}}, xlabel="ratio",
+                                 others={"published": {"outside": {"elsewhere": 0.7}}}).axes
     assert left.get_ylim() == right.get_ylim()
+    assert [label.get_text() for label in left.get_yticklabels()] == [*EFFECTS, "elsewhere"]
+    assert [list(line.get_ydata()) for line in right.get_lines() if line.get_marker() == "D"] == [[2]]
     squares = [line for line in right.get_lines() if line.get_marker() == "s"]
     assert [float(line.get_ydata()[0]) for line in squares] == [1]
 
@@ -83,6 +85,16 @@ def test_space_time_has_one_symmetric_scale_and_survives_a_blow_up():
     limited = figures.space_time({"u": field}, length=1, duration=1, limit=3, xlabel="x", ylabel="t")
     assert limited.axes[0].images[0].get_clim() == (-3, 3)
     assert (limited.axes[0].get_xlabel(), limited.axes[0].get_ylabel()) == ("x", "t")
+    rows = figures.space_time({name: field for name in "abc"}, length=1, duration=1, columns=2).axes
+    assert [axis.get_subplotspec().rowspan.start for axis in rows[:3]] == [0, 0, 1]
+
+
+def test_scattered_points_differ_in_marker_or_colour():
+    points = {f"set-up {i}": (torch.rand(6) + 0.1, torch.rand(6) + i + 0.1) for i in range(12)}
+    axis, = figures.scatter(points, xlabel="one step", ylabel="steps", xlog=True, ylog=True).axes
+    assert (axis.get_xscale(), axis.get_yscale(), axis.get_xlabel()) == ("log", "log", "one step")
+    assert len({(line.get_color(), line.get_marker()) for line in axis.get_lines()}) == 12
+    assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == list(points)
 
 
 def test_bars_write_their_values():

@@ -91,8 +91,9 @@ class TestButtons:
         shown = asyncio.run(scenario())
         run = shown.current
         assert run.ending == "stopped" and 0 < run.updates < 3000 and run.choices.num_steps == 1
-        assert "Stopped after" in shown.status.value and shown.result.value.count("<img") == 2
+        assert "Stopped after" in shown.status.value and shown.result.value.count("<img") == 3
         assert (shown.progress.bar_style, shown.progress.value) == ("warning", run.updates)
+        assert shown.counter.value == f"{run.updates} of 3000 updates"
         assert shown.stop_button.disabled and not shown.train_button.disabled
 
     def test_the_loop_goes_on_meanwhile(self):
@@ -215,7 +216,8 @@ class TestKernel:
     def test_shows_a_note_and_the_widgets_in_outputs_of_their_own(self, kernel):
         shown = [m["content"]["data"] for m in kernel[1] if m["msg_type"] in ("display_data", "execute_result")]
         note, view = shown
-        assert "Live playground" in note["text/html"] and not any("widget" in kind for kind in note)
+        assert "Live playground" in note["text/html"] and "stopPropagation" in note["text/html"]
+        assert not any("widget" in kind for kind in note)
         assert "application/vnd.jupyter.widget-view+json" in view and "text/html" not in view
         assert not [m for m in kernel[1] if m["msg_type"] == "stream"]
 

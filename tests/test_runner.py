@@ -145,17 +145,17 @@ def test_an_interrupted_and_a_killed_run_go_on_where_they_were(study, run, expec
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 
     def command(num_stored: int, which: int) -> tuple[int, str]:
-        process = subprocess.Popen(
-            [sys.executable, tiny.__file__, "run", "tiny"], env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True)
         num_started = len(study.log("start"))
-        until(lambda: process.poll() is not None or len(study.stored()) == num_stored and any(
-            "waits" in task for _, task in study.log("start")[num_started:]))
-        if which == signal.SIGINT:
-            os.killpg(process.pid, which)
-        else:
-            process.send_signal(which)
-        return process.wait(PATIENCE), process.stdout.read()
+        with subprocess.Popen(
+                [sys.executable, tiny.__file__, "run", "tiny"], env=environment, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:
+            until(lambda: process.poll() is not None or len(study.stored()) == num_stored and any(
+                "waits" in task for _, task in study.log("start")[num_started:]))
+            if which == signal.SIGINT:
+                os.killpg(process.pid, which)
+            else:
+                process.send_signal(which)
+            return process.wait(PATIENCE), process.stdout.read()
 
     status, output = command(6, signal.SIGINT)
     assert status == 130 and "6 of the study's 7 tasks are stored" in output and "Traceback" not in output
@@ -249,7 +249,7 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["run", "e99"], "no experiment 'e99'; there are e04, "),
+    (["run", "e99"], "no experiment 'e99'; there are e0"),
     (["check", "unrolling"], "no experiment 'unrolling'"),
     (["run", "e04", "--seeds", "0"], "a number of at least 1 is needed"),
     (["run", "e04", "--seeds", "six"], "invalid int value"),

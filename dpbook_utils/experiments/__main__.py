@@ -63,9 +63,9 @@ def compute(module: ModuleType, options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         if options.scheduler is None:
             raise
-        print(f"The scheduler at {options.scheduler} cannot be reached ({error}). Start one with `dask scheduler`, and "
-              "workers with `dask worker ADDRESS --nthreads 1`, or leave --scheduler out to use this machine.",
-              file=sys.stderr)
+        print(f"The scheduler at {options.scheduler} cannot be reached ({error}). {_stored(spec)} Start one with "
+              f"`dask scheduler`, and workers with `dask worker {options.scheduler} --nworkers -1 --nthreads 1`, or "
+              "leave --scheduler out to use this machine.", file=sys.stderr)
         return 1
     return _report(failures, _stored(spec))
 

@@ -57,7 +57,7 @@ def relative_difference(now: np.ndarray, then: np.ndarray) -> float:
     same = (now == then) | (np.isnan(now) & np.isnan(then))
     with np.errstate(invalid="ignore"):
         relative = np.abs(now - then) / np.maximum(np.abs(then), SMALLEST)
-    return float(np.where(same, 0.0, np.nan_to_num(relative, nan=np.inf)).max(initial=0.0))
+    return float(np.where(same, 0.0, np.nan_to_num(relative, nan=np.inf, posinf=np.inf)).max(initial=0.0))
 
 
 def _short(values: np.ndarray) -> str:

@@ -11,12 +11,12 @@ machine disturbs it little; like memory it belongs to the machine that it was me
 import json
 import math
 import multiprocessing
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,56 +55,70 @@ SPEC = Specification(
     seeds=(0, 1, 2, 3, 4, 5), budgets=dict.fromkeys(_VARIANTS, (0,)),
     metrics={"time": "median processor time of loss and gradient [s]",
              "memory": "peak memory of loss and gradient, above that of the set-up [MB]; NaN where it is not known",
-             "equal": "1 if all gradients equal those of the plain way bit for bit, else 0"},
+             "equal": "1 if all gradients equal, bit for bit, those of the plain way (or of a repetition), else 0"},
     settings={"batch": BATCH, "length": LENGTH, "width": e07.WIDTH, "num_blocks": e07.NUM_BLOCKS,
               "num_points": ks.SETTINGS["num_points"]},
     checks=(Task("checkpointed, m=4", 0, (0, 1)),), checked=("equal",))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
-    """Measure one way at one unroll length, in a fresh interpreter that forks once for every seed."""
+    """Measure one way at one unroll length, in fresh interpreters."""
     row = SPEC.variants[variant]
-    command = f"from {__name__} import measure_all; measure_all({row.way!r}, {row.num_steps}, {tuple(seeds)!r})"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    # glibc keeps freed blocks in a heap that small objects fragment, and then takes more memory than is in use.
+    memory = _elsewhere(_each_forked, row, seeds, {"MALLOC_MMAP_THRESHOLD_": "65536"})
+    times = _elsewhere(_each, row, seeds, {})
+    return {name: torch.tensor([float(one[name]) for one in found]) for found in (memory, times) for name in found[0]}
+
+
+def _elsewhere(function: Callable, row: Variant, seeds: Sequence[int], environment: dict[str, str]) -> list[dict]:
+    """What a function of this module prints as JSON, in a process of its own."""
+    name = function.__name__
+    command = f"from {__name__} import {name}; {name}({row.way!r}, {row.num_steps}, {tuple(seeds)!r})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False,
+                          env={**os.environ, **environment})
     if done.returncode:
-        raise RuntimeError(f"e07_cost: the process that measures {variant} failed:\n{done.stderr[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {name: torch.tensor([float(one[name]) for one in found]) for name in SPEC.metrics}
+        raise RuntimeError(f"e07_cost: the process that measures {row} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure_all(way: str, num_steps: int, seeds: Sequence[int]) -> None:
-    """Print the measurements as JSON, one entry per seed."""
+def _each_forked(way: str, num_steps: int, seeds: Sequence[int]) -> None:
     torch.set_num_threads(1)
-    context = multiprocessing.get_context("fork")
     found = []
     for seed in seeds:
-        with context.Pool(1) as pool:
-            found.append(pool.apply(measure, (way, num_steps, seed)))
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found.append(pool.apply(measure_memory, (way, num_steps, seed)))
     print(json.dumps(found))
 
 
-def measure(way: str, num_steps: int, seed: int) -> dict[str, float]:
-    """Time, memory and equality of one way; memory first, as later calls would reuse what the first has freed."""
+def _each(way: str, num_steps: int, seeds: Sequence[int]) -> None:
+    torch.set_num_threads(1)
+    print(json.dumps([measure_time(way, num_steps, seed) for seed in seeds]))
+
+
+def measure_memory(way: str, num_steps: int, seed: int) -> dict[str, float]:
+    """Peak memory of one loss and gradient [MB], and whether the gradient is that of the plain way."""
     batch = example(num_steps, seed)
     gradients = ways(way, num_steps, seed, batch)
-    if way != "recorded":
-        ways(way, 1, seed, batch)(batch | {"reference": batch["reference"][:, :1]})  # what the first call alone needs
-    before = _highest_memory()
-    gradients(batch)
-    memory = _highest_memory() - before
+    gradients(batch)  # the first call needs more than the others
+    memory = _peak(lambda: gradients(batch))
     found = [w.grad for w in gradients.objective.parameters()]
+    plain = ways("plain" if way == "checkpointed" else way, num_steps, seed, batch)
+    plain(batch)
+    equal = all(map(torch.equal, found, (w.grad for w in plain.objective.parameters())))
+    return {"memory": memory, "equal": equal}
+
+
+def measure_time(way: str, num_steps: int, seed: int) -> dict[str, float]:
+    """Median processor time of one loss and gradient [s], after a first one that does not count."""
+    batch = example(num_steps, seed)
+    gradients = ways(way, num_steps, seed, batch)
+    gradients(batch)
     times: list[float] = []
     while len(times) < 3 or sum(times) < SECONDS:
         start = time.process_time()
         gradients(batch)
         times.append(time.process_time() - start)
-    equal = True
-    if way == "checkpointed":
-        plain = ways("plain", num_steps, seed, batch)
-        plain(batch)
-        equal = all(map(torch.equal, found, (w.grad for w in plain.objective.parameters())))
-    # A recording is made and checked within the first call, whose peak is not that of an update.
-    return {"time": statistics.median(times), "memory": math.nan if way == "recorded" else memory, "equal": equal}
+    return {"time": statistics.median(times)}
 
 
 def example(num_steps: int, seed: int) -> dict[str, Tensor]:
@@ -123,11 +137,18 @@ def ways(way: str, num_steps: int, seed: int, batch: dict[str, Tensor]) -> Gradi
     return (TracedGradients if way == "recorded" else Gradients)(objective)
 
 
-def _highest_memory() -> float:
-    """Of this process so far [MB]."""
+def _peak(function: Callable[[], object]) -> float:
+    """Highest memory of this process while the function runs, above that before it [MB]; NaN where Linux is missing."""
     try:
-        with open("/proc/self/status", encoding="utf-8") as file:
-            return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
-    except (OSError, StopIteration):  # no Linux: kilobytes, or bytes on a Mac
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        with open("/proc/self/clear_refs", "w", encoding="utf-8") as file:
+            file.write("5")  # the highest so far is forgotten
+        before = _memory("VmRSS")
+        function()
+        return _memory("VmHWM") - before
+    except OSError:
+        return math.nan
+
+
+def _memory(entry: str) -> float:
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(entry))

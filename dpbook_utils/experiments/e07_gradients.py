@@ -25,11 +25,10 @@ from . import e07_long_horizons as e07
 from . import kuramoto_sivashinsky as ks
 from .setups import train
 from .spec import Specification, Task
+from .verdicts_e07 import FIRST, HORIZONS
 
-HORIZONS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)
 BATCH = 32
 FACTOR = 1.0  # of the domain's length: an exponent belongs to one domain
-FIRST = 16  # slopes are taken from this horizon on, when gradients have turned to the growing directions
 HEAT = {"num_points": 16, "length": 1.0, "dt": 0.05, "diffusivity": 0.03, "modes": 4}
 CASES = {
     "reference": "the reference solver, without a network",
@@ -61,11 +60,11 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Measure one case; every metric has one entry per seed."""
     exponents = torch.full((len(seeds),), math.nan)
     if variant.startswith("heat"):
-        step, batch = _heat(seeds, budget)
+        step, batch = heat(seeds, budget)
         if variant == "heat":
             exponents = torch.full((len(seeds),), math.log(heat_factor()))
     else:
-        step, batch = _kuramoto_sivashinsky(variant, seeds, budget), states(seeds)
+        step, batch = kuramoto_sivashinsky(variant, seeds, budget), states(seeds)
         if variant in ("reference", "trained"):
             exponents = exponent(step, seeds)
     return {**growth(step, batch, len(seeds)), "exponent": exponents}
@@ -80,7 +79,7 @@ def states(seeds: Sequence[int], num_steps: int = max(HORIZONS)) -> dict[str, Te
     return windows[0]
 
 
-def _kuramoto_sivashinsky(variant: str, seeds: Sequence[int], budget: int) -> nn.Module:
+def kuramoto_sivashinsky(variant: str, seeds: Sequence[int], budget: int) -> nn.Module:
     if variant == "reference":
         return Sequential(ks.reference_solver())
     step = ks.hybrid(e07.networks(seeds, e07.PLAIN if variant == "untrained" else e07.SMALL))
@@ -89,7 +88,7 @@ def _kuramoto_sivashinsky(variant: str, seeds: Sequence[int], budget: int) -> nn
     return step
 
 
-def _heat(seeds: Sequence[int], budget: int) -> tuple[nn.Module, dict[str, Tensor]]:
+def heat(seeds: Sequence[int], budget: int) -> tuple[nn.Module, dict[str, Tensor]]:
     """The solver alone without a budget; else with a network that has learned what a tenth of the diffusivity adds."""
     solver = AdvectionDiffusion(HEAT["num_points"], HEAT["length"], HEAT["dt"])
 
@@ -168,12 +167,3 @@ def exponent(step: nn.Module, seeds: Sequence[int]) -> Tensor:
         return torch.full((len(seeds),), math.nan)
     finally:
         step.float()
-
-
-def slope(norms: Tensor, horizons: Sequence[int] = HORIZONS, first: int = FIRST) -> Tensor:
-    """(..., horizons) -> (...,): slope of ln(norm) over m from ``first`` on, by least squares [1/step]."""
-    chosen = [i for i, m in enumerate(horizons) if m >= first]
-    m = torch.tensor([horizons[i] for i in chosen], dtype=torch.float64)
-    logs = torch.as_tensor(norms, dtype=torch.float64)[..., chosen].log()
-    m = m - m.mean()
-    return (logs * m).sum(-1) / m.square().sum()

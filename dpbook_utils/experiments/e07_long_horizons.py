@@ -21,14 +21,14 @@ from ..training import fit
 from . import kuramoto_sivashinsky as ks
 from .setups import Setup
 from .spec import Specification, Task
+from .verdicts_e07 import BUDGET, LONG_BUDGET, RATES
+from .verdicts_e07 import CLAIMS as CLAIMS
 
 WIDTH, NUM_BLOCKS = 16, 4
 SMALL, PLAIN = 0.01, 1.0  # factor of the last layer's initial weights
 REMEDIES_AT = (8, 16)  # unroll lengths at which remedies are compared
 HORIZONS = (1, 2, 4, 8, 16, 32)
-BUDGET, LONG_BUDGET = 1500, 6000
 STAGES = (1, 3, 8, 16)  # of the curriculum, as far as they are shorter than the full length
-RATES = (3e-4, 1e-3, 3e-3)
 RATE = 3e-3  # the best of the three for ONE, WIG-3 and WIG-8 in e04_tuning
 
 

@@ -2,10 +2,10 @@ r"""The correction of a coarse solver of the forced Burgers equation: a driven f
 
     u_t + (u^2 / 2)_x = nu u_xx + f(x),    f a random smooth force, steady, one per trajectory
 
-Two solutions under one force never move apart in the L1 norm, and the flow settles on a steady state: errors do not
-grow by themselves. The reference has 128 points, central differences and four sub-steps, and is averaged down to 32 cells; the
-coarse solver P is upwind on those. The counterpart to the Kuramoto-Sivashinsky correction, in the manner of the forced
-advection-diffusion of Um et al. 2020.
+Two solutions under one force never move apart in the L1 norm, and the flow settles to fronts that hardly move: errors
+do not grow by themselves. The reference has 128 points, central differences and four sub-steps, and is averaged down to
+32 cells; the coarse solver P is upwind on those. The counterpart to the Kuramoto-Sivashinsky correction, in the manner
+of the forced advection-diffusion of Um et al. 2020.
 
 Chapter: 03_unrolling.   Source: um2020.
 """

@@ -111,7 +111,8 @@ def read(path: Path, spec: Specification) -> Record:
     """One file, checked. Raises ResultError, which names the file, the reason and the way out."""
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     delete = f"rm {shlex.quote(str(shown))}"
-    again = f"{delete} && python -m dpbook_utils.experiments run {spec.id}"
+    compute = f"python -m dpbook_utils.experiments run {spec.id}"
+    again = f"{delete} && {compute}"
     restore = f"git -C {shlex.quote(str(shown.parent))} checkout -- {path.name}"
 
     def refuse(reason: str, repair: str = f"Restore it: {restore}\nor compute it again: {again}") -> ResultError:
@@ -122,11 +123,12 @@ def read(path: Path, spec: Specification) -> Record:
         misfit = next(_validator().iter_errors(content), None)
         if misfit is not None:
             where = "/".join(map(str, misfit.absolute_path)) or "the file"
-            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}")
+            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}",
+                         f"Restore it: {restore}\nor move it away and compute what is missing: {compute}")
         metrics = {name: _array(values) for name, values in content["metrics"].items()}
     except OSError as error:
         raise refuse(f"cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise refuse(f"is truncated, or no JSON with tables of numbers ({error})") from error
     if content["checksum"] != _checksum(content):
         raise refuse("was edited after it was written: its checksum differs")

@@ -36,7 +36,8 @@ def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = N
         scheduler: address of a dask scheduler, whose workers must have this package; default: this machine's cores.
         root: folder of the results.
     Returns: what went wrong, one text per task that has no record; empty if nothing did.
-    Raises: ValueError for a wrong number of seeds or budget, OSError or ValueError if no scheduler answers.
+    Raises: ValueError for a wrong number of seeds or budget, OSError or ValueError if the
+        scheduler does not answer (any more).
     """
     spec = module.SPEC
     records, problems = results.load(spec, root)
@@ -63,7 +64,7 @@ def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = N
 
 def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, client, root: Path | None) -> list[str]:
     """Compute tasks, the first one first, and store each as it is done; returns the failures."""
-    from distributed import wait
+    from distributed import CancelledError, wait
 
     spec, failures, spent, start = module.SPEC, [], 0.0, None
     futures = {client.submit(compute, module.__name__, *task, pure=False, priority=-place): task
@@ -72,8 +73,10 @@ def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, c
                bar_format="{desc}: {n_fmt}/{total_fmt} tasks |{bar:30}| {elapsed}{postfix}")
     with bar:
         while futures:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, CancelledError):
                 wait(list(futures), timeout=1.0, return_when="FIRST_COMPLETED")
+            if client.status not in ("running", "connecting"):
+                raise ConnectionError(f"it no longer answers, {len(futures)} tasks are not computed")
             for future in [future for future in futures if future.done()]:
                 task = futures.pop(future)
                 try:

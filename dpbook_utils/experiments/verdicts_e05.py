@@ -28,12 +28,14 @@ def best_additive(frame: pandas.DataFrame, training: str, budget: int, metric: s
     return pandas.concat(forms, axis=1).min(axis=1)
 
 
-def compare(frame: pandas.DataFrame, coupling: str, training: str, budget: int, region: str) -> Finding:
-    """The error of a coupling against that of the best form of additive coupling."""
+def compare(frame: pandas.DataFrame, coupling: str, training: str, budget: int, region: str,
+            against: str | None = None) -> Finding:
+    """The error of a coupling against that of another one, by default the best form of additive coupling."""
     metric = f"error.{region}"
-    return smaller(f"error {region}, {coupling} / best additive, {training}, {budget:,} updates",
-                   per_seed(frame, f"{coupling}, {training}", budget, metric),
-                   best_additive(frame, training, budget, metric))
+    other = (best_additive(frame, training, budget, metric) if against is None
+             else per_seed(frame, f"{against}, {training}", budget, metric))
+    return smaller(f"error {region}, {coupling} / {against or 'best additive'}, {training}, {budget:,} updates",
+                   per_seed(frame, f"{coupling}, {training}", budget, metric), other)
 
 
 def decide_coupling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:

@@ -50,7 +50,7 @@ COMPOSITIONS = {
         "P with a local viscosity from N(u)", 'SolverParameter(P, N, "local_viscosity", bounded_viscosity)',
         COUPLINGS["viscosity"], "local_viscosity"),
     "interpolation": Composition(
-        "P with its scheme's weights from N(u)", 'SolverParameter(P, N, "interpolation", as_it_is)',
+        "P with weights from N(u)", 'SolverParameter(P, N, "interpolation", as_it_is)',
         COUPLINGS["interpolation"], "interpolation", channels=len(Interpolated.offsets)),
     "no solver": Composition("u + N(u), without P", "Sequential(Additive(N))", lambda P, N: Sequential(Additive(N))),
 }

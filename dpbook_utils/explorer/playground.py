@@ -7,7 +7,7 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from . import runs
-from .choices import COMPOSITIONS, GRADIENTS, OFFERED, Choices, objection, remarks
+from .choices import COMPOSITIONS, OFFERED, Choices, objection, remarks
 from .pictures import paragraph, report
 from .runs import Run
 from .slices import Slices
@@ -15,8 +15,7 @@ from .slices import Slices
 SLICE = 0.1  # of training between two looks at the buttons [s]
 LABELS = {"pde": "PDE", "coupling": "Coupling", "num_steps": "Unroll length m", "gradient": "Gradient policy",
           "placement": "Loss placement", "noise": "Noise (std of u)", "budget": "Updates"}
-TEXTS = {"coupling": {name: f"{name}: {composition.text}" for name, composition in COMPOSITIONS.items()},
-         "gradient": {name: f"{name}: {policy!r}" for name, policy in GRADIENTS.items()}}
+TEXTS = {name: f"{name}: {composition.text}" for name, composition in COMPOSITIONS.items()}
 # For pages without a kernel; JupyterLab hides it and runs the script: without it, an arrow key on a menu would move to
 # another cell, and a digit would turn that cell into a heading.
 STATIC = """<div class="playground-static"><p><strong>Live playground.</strong> It trains in a running kernel: open this
@@ -57,7 +56,7 @@ class Playground:
                                            tooltip="Train the chosen set-up")
         self.stop_button = widgets.Button(description="Stop", disabled=True,
                                           tooltip="Stop the training and keep what has been learnt so far")
-        self.progress = widgets.IntProgress(description="Updates", max=start.budget)
+        self.progress, self.counter = widgets.IntProgress(description="Progress"), widgets.Label()
         self.status = widgets.HTML(paragraph("Not trained yet.", "status"))
         self.advice, self.result = widgets.HTML(), widgets.HTML()
         for control in self.controls.values():
@@ -65,7 +64,7 @@ class Playground:
         self.train_button.on_click(lambda button: self._start())
         self.stop_button.on_click(lambda button: self._stop())
         menus = widgets.Box(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        buttons = widgets.HBox([self.train_button, self.stop_button, self.progress])
+        buttons = widgets.HBox([self.train_button, self.stop_button, self.progress, self.counter])
         self.widget = widgets.VBox([menus, self.advice, buttons, self.status, self.result])
         self._advise()
 
@@ -80,13 +79,15 @@ class Playground:
         if self.train_button.disabled:
             return
         self.train_button.disabled, self.stop_button.disabled, self._stopping = True, False, False
-        self.progress.value, self.progress.max, self.progress.bar_style = 0, choices.budget, ""
+        self.stop_button.focus()  # a disabled button keeps no focus
+        self.progress.max, self.progress.bar_style = choices.budget, ""
+        self._count(0)
         self._say(f"Training {choices.code} ... The first training of a PDE simulates its data first.")
         try:
             run = await self._in_slices(choices)
             self.previous, self.current = self.current, run
             self.result.value = report(run, self.previous)
-            self.progress.value = run.updates
+            self._count(run.updates)
             self.progress.bar_style = {"finished": "success", "stopped": "warning", "diverged": "danger"}[run.ending]
             self._say(runs.summary(run, self.previous))
         except Exception as error:  # shown to the reader: nobody else sees what a task raises
@@ -98,6 +99,8 @@ class Playground:
         finally:
             self.stop_button.disabled = True
             self._advise()
+            if self._stopping:
+                self.train_button.focus()
 
     async def _in_slices(self, choices: Choices) -> Run:
         updates = 0
@@ -113,7 +116,7 @@ class Playground:
         slices = Slices(training)
         await asyncio.sleep(SLICE)  # the front end shows first that something begins
         while not slices.advance(SLICE):
-            self.progress.value = updates
+            self._count(updates)
             await asyncio.sleep(SLICE / 10)
         return slices.result
 
@@ -136,6 +139,9 @@ class Playground:
         lines = remarks(choices) if reason is None else [f"This cannot be trained. {reason}"]
         self.advice.value = code + "".join(paragraph(line, "status") for line in lines)
 
+    def _count(self, updates: int) -> None:
+        self.progress.value, self.counter.value = updates, f"{updates} of {self.progress.max} updates"
+
     def _say(self, text: str) -> None:
         self.status.value = paragraph(text, "status")
 
@@ -149,8 +155,7 @@ class Playground:
 
 def _menu(name: str, value) -> widgets.Dropdown:
     """A native menu: unlike a slider of ipywidgets it has a name for screen readers."""
-    texts = TEXTS.get(name, {})
-    options = [(texts.get(option, f"{option:g}" if isinstance(option, float) else str(option)), option)
+    options = [(TEXTS.get(option, f"{option:g}" if isinstance(option, float) else str(option)), option)
                for option in OFFERED[name]]
     return widgets.Dropdown(options=options, value=value, description=LABELS[name],
-                            style={"description_width": "9em"}, layout=widgets.Layout(width="28em"))
+                            style={"description_width": "9em"}, layout=widgets.Layout(width="34em"))

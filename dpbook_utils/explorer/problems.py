@@ -44,7 +44,7 @@ class Problem:
         batches: windows of the training data.   tests: what a trained step is judged with.
         deviation: standard deviation of the training data, the unit of the noise.
         horizon: number of steps over which a mean error is stated.
-        length, dt: extent of the first test's domain, and the time step.
+        length, dt: extent of the first test's domain, and the time step.   labels: of x, time and u, with units.
     """
 
     solver: Callable[[], Solver]
@@ -56,6 +56,7 @@ class Problem:
     horizon: int
     length: float
     dt: float
+    labels: tuple[str, str, str]
 
     def judge(self, step: nn.Module) -> tuple[Tensor, Tensor]:
         """The error at every step (time,), and the roll-out (time, x) of the first test with its initial state.
@@ -92,13 +93,13 @@ PROBLEMS = {
         solver=functools.cache(ks.coarse_solver), takes=KuramotoSivashinsky.required, network=_ks_network,
         batches=lambda: ks.windows((0,), LONGEST, BATCH_SIZE), tests=_ks_tests, deviation=1.31,
         horizon=ks.SETTINGS["horizon"], length=ks.SETTINGS["test_lengths"]["inside"][0] * ks.SETTINGS["unit_length"],
-        dt=ks.SETTINGS["dt"]),
+        dt=ks.SETTINGS["dt"], labels=("x", "time", "u")),
     "Burgers": Problem(
         solver=functools.cache(coarse_burgers.solver),
         takes=(*Burgers.required, *Burgers.optional, *interpolated.parameters), network=coarse_burgers.network,
         batches=lambda: coarse_burgers.windows((0,), LONGEST, BATCH_SIZE), tests=_burgers_tests, deviation=0.71,
         horizon=coarse_burgers.SETTINGS["num_steps"], length=coarse_burgers.SETTINGS["length"],
-        dt=coarse_burgers.SETTINGS["dt"]),
+        dt=coarse_burgers.SETTINGS["dt"], labels=("x [m]", "time [s]", "u [m/s]")),
 }
 
 

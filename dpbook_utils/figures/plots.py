@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from .style import COLOURS, DASHES, array, grid, styled
 
 GUIDE = "#555555"
+MARKERS = "os^Dv*XPh"  # as many as do not divide the colours
 
 
 @styled
@@ -73,6 +74,22 @@ def _guide(axis, name: str, line, dash) -> None:
 
 
 @styled
+def scatter(points: Mapping[str, Sequence], *, xlabel: str, ylabel: str, xlog: bool = False,
+            ylog: bool = False) -> Figure:
+    """Points ``{label: (x, y)}``, each label with its own colour and marker."""
+    figure, (axis,) = grid(1, 7.0, 3.8)
+    for i, (label, (x, y)) in enumerate(points.items()):
+        axis.plot(array(x), array(y), MARKERS[i % len(MARKERS)], label=label, color=COLOURS[i % len(COLOURS)],
+                  markersize=5, alpha=0.85)
+    axis.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+    for direction, is_log in ((axis.xaxis, xlog), (axis.yaxis, ylog)):
+        if is_log:
+            _readable_ticks(direction)
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+@styled
 def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
     """One horizontal bar per entry from zero, its value written beside it."""
     figure, (axis,) = grid(1, 6.4, 0.8 + 0.42 * len(values))
@@ -86,37 +103,36 @@ def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
 
 
 @styled
-def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping[str, float]] | None = None,
-           line: float = 1.0, log: bool = True) -> Figure:
+def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None = None, line: float = 1.0,
+           log: bool = True) -> Figure:
     """Effects with their intervals, one row each, in one panel or several beside each other with the same rows.
 
     Args:
         panels: ``{label: (value, low, high)}`` or ``{label: (value, low, high, per_seed)}``, whose single values are
-            drawn as dots; or ``{title: such a mapping}``. The value is written above its interval.
-        others: values to compare with by row, for instance published ones: ``{name: {label: value}}``.
+            drawn as dots; or ``{title: such a mapping}``. The value is written above its interval, and its mark is
+            open if the interval holds the line.
+        others: values without an interval, in the same or in further rows, for instance published ones:
+            ``{name: {label: value}}``, or ``{name: {title: {label: value}}}`` for panels.
         line: where nothing changes: 1 for a ratio.
         log: a logarithmic axis, on which halving is as far from the line as doubling.
     """
+    others = others or {}
     if not isinstance(next(iter(panels.values())), Mapping):
-        panels = {"": panels}
-    rows = list(dict.fromkeys(label for effects in panels.values() for label in effects))
+        panels, others = {"": panels}, {name: {"": values} for name, values in others.items()}
+    drawn = [*panels.values(), *(values for panel in others.values() for values in panel.values())]
+    rows = list(dict.fromkeys(label for effects in drawn for label in effects))
     figure, axes = grid(len(panels), 1.6 + max(4.6, 2.6 * len(panels)), 1.1 + 0.45 * len(rows), sharey=True)
     for axis, (title, effects) in zip(axes, panels.items()):
         axis.axvline(line, color=GUIDE, linewidth=1.2)
         for label, (value, low, high, *seeds) in effects.items():
-            y, better = rows.index(label), not low <= line <= high
-            for single in (seeds[0] if seeds else ()):
-                axis.plot(single, y + 0.2, "o", color=COLOURS[5], markersize=3.5, alpha=0.8, zorder=2)
-            axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=2.2, zorder=3)
-            axis.plot(value, y, "s", color=COLOURS[0], markersize=6, markerfacecolor=COLOURS[0] if better else "white",
-                      zorder=4)
-            axis.annotate(f"{value:.2f}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
-        for i, (name, values) in enumerate((others or {}).items()):
-            known = {rows.index(label): value for label, value in values.items() if label in effects}
-            axis.plot(list(known.values()), list(known), "D", color=COLOURS[1 + i], markersize=5, linestyle="none",
-                      label=name, zorder=5)
+            _effect(axis, rows.index(label), value, low, high, seeds[0] if seeds else (), low <= line <= high)
+        for colour, (name, values) in zip(COLOURS[1:], others.items()):
+            for label, value in values.get(title, {}).items():
+                axis.plot(value, rows.index(label), "D", color=colour, markersize=5, label=name, zorder=5)
+                _value(axis, value, rows.index(label))
         axis.set(xlabel=xlabel, title=title, xscale="log" if log else "linear", yticks=range(len(rows)),
                  yticklabels=rows, ylim=(len(rows) - 0.5, -0.7))
+        axis.margins(x=0.1)
         axis.grid(axis="y", visible=False)
         if log:
             _readable_ticks(axis.xaxis)
@@ -126,10 +142,23 @@ def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping[str, fl
     return figure
 
 
+def _effect(axis, y: int, value: float, low: float, high: float, seeds: Sequence[float], is_open: bool) -> None:
+    axis.plot(array(seeds), [y + 0.2] * len(seeds), "o", color=COLOURS[5], markersize=3.5, alpha=0.8, zorder=2)
+    axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=2.2, zorder=3)
+    axis.plot(value, y, "s", color=COLOURS[0], markersize=6, markerfacecolor="white" if is_open else COLOURS[0],
+              zorder=4)
+    _value(axis, value, y)
+
+
+def _value(axis, value: float, y: int) -> None:
+    axis.annotate(f"{value:.2f}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+
+
 def _readable_ticks(axis) -> None:
     """On less than two decades of a logarithmic axis plain numbers, not powers of ten."""
     low, high = axis.get_view_interval()
     axis.set_minor_formatter(NullFormatter())
     if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)))
+        narrow = MaxNLocator(5) if high < 2 * low else LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else narrow)
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

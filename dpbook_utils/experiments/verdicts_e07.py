@@ -1,0 +1,164 @@
+"""The claims that E07 decides, and their criteria, stated before its results.   Chapter: 06_long_horizons."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas
+
+from .claims import Claim, Effect, Verdict
+from .findings import Finding, common_seeds, conclude, lower, per_seed, smaller
+from .statistics import MIN_SEEDS
+from .verdicts_e03 import between
+from .verdicts_e04 import SMALLER
+
+HORIZONS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # of e07_gradients
+FIRST = 16  # slopes are taken from this horizon on, when gradients have turned to the growing directions
+BUDGET, LONG_BUDGET = 1500, 6000
+RATES = (3e-4, 1e-3, 3e-3)
+ERROR = "error.inside"
+PARTS = ("small last layer", "clipping", "curriculum")
+
+
+def slope(norms: Sequence[float], horizons: Sequence[int] = HORIZONS, first: int = FIRST) -> float:
+    """Slope of ln(norm) over the horizons from ``first`` on, by least squares [1/step]; NaN for infinite norms."""
+    m = np.array([h for h in horizons if h >= first], float)
+    chosen = np.asarray(norms, float)[[h >= first for h in horizons]]
+    if not (np.isfinite(chosen) & (chosen > 0)).all():
+        return math.nan
+    return float(np.polyfit(m, np.log(chosen), 1)[0])
+
+
+def slopes(frame: pandas.DataFrame, variant: str, budget: int, metric: str = "adjoint") -> pandas.Series:
+    """By seed."""
+    chosen = frame[(frame.variant == variant) & (frame.budget == budget)]
+    values = [slope(norms) for norms in chosen[metric]] if len(chosen) else []
+    return pandas.Series(values, chosen.seed.to_numpy(), dtype=float)
+
+
+def judged(frame: pandas.DataFrame, variant: str, budget: int = BUDGET, metric: str = ERROR) -> pandas.Series:
+    """A metric by seed; infinite for a training that diverged, which has no result of its own."""
+    values = per_seed(frame, variant, budget, metric)
+    if values.empty:
+        return values
+    return values.where(per_seed(frame, variant, budget, "diverged_at") < 0, math.inf)
+
+
+def tuned(frame: pandas.DataFrame, name: str) -> str:
+    """The variant with the best learning rate on validation data: ``name`` itself, or ``name, rate ...``."""
+    variants = [name, *(f"{name}, rate {rate:g}" for rate in RATES)]
+    means = {}
+    for variant in variants:
+        values = judged(frame, variant, metric="validation")
+        if len(values):
+            means[variant] = float(np.log(values).mean())
+    return min(means, key=means.get) if means else name
+
+
+def none_diverged(frame: pandas.DataFrame, variant: str) -> Finding:
+    """That no seed of a variant diverged: their number."""
+    values = per_seed(frame, variant, BUDGET, "diverged_at")
+    count = float((values >= 0).sum()) if len(values) else math.nan
+    holds = count == 0 if len(values) >= MIN_SEEDS else None
+    return Finding(Effect(f"trainings that diverged, {variant}", count, math.nan, math.nan, holds), len(values))
+
+
+def decide_gradients(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """C13."""
+    frame, trainings = frames["e07_gradients"], frames["e07"]
+    chaotic = []
+    for variant, budget in (("reference", 0), ("trained", BUDGET)):
+        found, rate = common_seeds(slopes(frame, variant, budget), per_seed(frame, variant, budget, "exponent"))
+        chaotic.append(between(f"growth rate of gradients / Lyapunov exponent, {variant}", found / rate, 0.75, 1.25))
+    decaying = [lower(f"growth rate of gradients [1/step], {variant}", slopes(frame, variant, budget), 0.0)
+                for variant, budget in (("heat", 0), ("heat, trained", BUDGET))]
+    harder = smaller("error inside, m=16, combination / bare", judged(trainings, "m=16"),
+                     judged(trainings, "bare, m=16"))
+    blown = [f"{variant}: {_infinite(frame, variant)}" for variant in ("untrained", "untrained, small last layer")]
+    note = "Seeds with infinite gradients at m=16 in untrained hybrids, " + ", ".join(blown) + "."
+    return conclude([*chaotic, *decaying, harder], [*chaotic, harder], f"{BUDGET:,} updates", note=note)
+
+
+def decide_remedies(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """C14."""
+    frame, cost = frames["e07"], frames["e07_cost"]
+    best, one = (tuned(frame, name) for name in ("m=16", "m=1"))
+    required = [
+        none_diverged(frame, "m=16"),
+        smaller("error inside, m=16, combination / bare", judged(frame, "m=16"), judged(frame, "bare, m=16")),
+        smaller(f"error inside, {best} / {one}", judged(frame, best), judged(frame, one)),
+        smaller(f"error inside, m=16 / m=1, {LONG_BUDGET:,} updates",
+                *(judged(frame, name, LONG_BUDGET) for name in ("m=16", "m=1"))),
+        *(smaller(f"error inside, m=16 / without {part}", judged(frame, "m=16"),
+                  judged(frame, f"m=16 without {part}")) for part in PARTS),
+        smaller("error inside, m=16, with truncation / without", judged(frame, "m=16 with truncation"),
+                judged(frame, "m=16")),
+        smaller("memory at m=64, checkpointed / half of plain", per_seed(cost, "checkpointed, m=64", 0, "memory"),
+                per_seed(cost, "plain, m=64", 0, "memory") / 2),
+        _equal(cost)]
+    shown = [smaller(f"error inside, m={m}, combination / without {part}", judged(frame, f"m={m}"),
+                     judged(frame, f"m={m} without {part}")) for m in (8,) for part in PARTS]
+    shown += [smaller(f"error inside, m={m}, with {name} / without", judged(frame, f"m={m} with {name}"),
+                      judged(frame, f"m={m}")) for m in (8, 16) for name in ("truncation", "warm-up", "physics path")]
+    return conclude(required, required[1:4], f"{BUDGET:,} and {LONG_BUDGET:,} updates", shown=shown)
+
+
+def decide_cost(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """C24."""
+    frame = frames["e07_cost"]
+
+    def compared(metric: str, m: int, factor: int) -> Finding:
+        return smaller(f"{metric}, {factor} x supervised / m={m}", factor * per_seed(frame, "supervised", 0, metric),
+                       per_seed(frame, f"plain, m={m}", 0, metric))
+
+    required = [compared(metric, m, factor) for metric in ("time", "memory") for m, factor in ((1, 1), (4, 2), (16, 2))]
+    shown = [smaller(f"{metric}, checkpointed / plain, m={m}",
+                     *(per_seed(frame, f"{way}, m={m}", 0, metric) for way in ("checkpointed", "plain")))
+             for metric in ("time", "memory") for m in (16, 64, 256)]
+    return conclude(required, required, "one update", shown=shown,
+                    note="Measured on one machine; times and memory are its own.")
+
+
+def _infinite(frame: pandas.DataFrame, variant: str) -> str:
+    chosen = frame[frame.variant == variant]
+    count = sum(not np.isfinite(norms[HORIZONS.index(16)]) for norms in chosen.adjoint) if len(chosen) else 0
+    return f"{count} of {len(chosen)}"
+
+
+def _equal(frame: pandas.DataFrame) -> Finding:
+    """That every checkpointed gradient equals the plain one bit for bit: the share that does."""
+    chosen = frame[frame.variant.str.startswith("checkpointed")] if len(frame) else frame
+    share = float(chosen.equal.mean()) if len(chosen) else math.nan
+    num_seeds = chosen.seed.nunique() if len(chosen) else 0
+    holds = share == 1 if num_seeds >= MIN_SEEDS else None
+    return Finding(Effect("gradients equal bit for bit, checkpointed and plain", share, math.nan, math.nan, holds),
+                   num_seeds)
+
+
+CLAIMS = {claim.id: claim for claim in (
+    Claim(
+        "C13", "Many steps make training hard: gradients vanish or explode", "06_long_horizons",
+        ("e07_gradients", "e07"),
+        "Supported if (1) on the attractor of the Kuramoto-Sivashinsky equation the norm of a linear functional's "
+        "gradient with respect to the initial state grows, from m = 16 to m = 128, at a rate within 25 % of the "
+        "leading Lyapunov exponent of the same trajectories, for the reference solver and for a trained hybrid; (2) "
+        "for the heat equation, with and without a trained network, it shrinks in all seeds; (3) at m = 16 a training "
+        "without remedies diverges or ends with a larger error than one with them. Supported under conditions if (3), "
+        "or (1) for one of its two cases, holds. " + SMALLER + " A training that diverged counts as an infinite error.",
+        decide_gradients),
+    Claim(
+        "C14", "Curriculum, small initial corrections, clipping, truncation and checkpointing make long horizons "
+        "practical", "06_long_horizons", ("e07", "e07_cost"),
+        "Supported if, at m = 16, (1) with small last layer, clipping and curriculum no seed diverges; (2) the error "
+        "over 12 steps is smaller than without any of them, and smaller than with m = 1 at equal updates (at 1,500 "
+        "with the best of three learning rates each, and at 6,000); (3) it is smaller than without each of the three "
+        "alone, and smaller still with truncation; (4) checkpointing gives equal gradients bit for bit and needs less "
+        "than half of the memory at m = 64. Supported under conditions if one of the comparisons of (2) is as claimed. "
+        + SMALLER + " A training that diverged counts as an infinite error.", decide_remedies),
+    Claim(
+        "C24", "DP needs heavier machinery: its cost in time and memory over supervised training", "06_long_horizons",
+        ("e07_cost",),
+        "Supported if loss and gradient of a hybrid take more processor time and more memory than supervised training "
+        "of the same network on stored solver outputs at m = 1, and more than twice as much at m = 4 and m = 16. "
+        "Supported under conditions if one of these six comparisons is as claimed. " + SMALLER, decide_cost),
+)}

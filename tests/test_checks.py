@@ -1,0 +1,97 @@
+"""Stored results that the code no longer gives fail here: a cheap part of every experiment is repeated."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny_experiment as tiny
+
+from dpbook_utils.experiments import __main__, results, runner
+from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_utils.experiments.checking import relative_difference
+from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1
+
+EXPERIMENTS = runner.experiments()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_code_gives_what_is_stored(name):
+    assert "\n".join(runner.check(EXPERIMENTS[name])) == ""
+
+
+def test_a_changed_constant_of_a_solver_is_noticed(monkeypatch):
+    """A coarse solver whose time step is 1 % too long; the data, which its reference makes, stay."""
+    e04, s = EXPERIMENTS["e04"], ks.SETTINGS
+    (task,) = [task for task in e04.SPEC.checks if task.variant == "ONE"]
+    module = SimpleNamespace(SPEC=replace(e04.SPEC, checks=(task,)), __name__=e04.__name__)
+    monkeypatch.setattr(ks, "coarse_solver",
+                        lambda: KuramotoSivashinsky(s["num_points"], 1.01 * s["dt"], etd1, s["num_substeps"]))
+    (difference,) = runner.check(module)
+    assert "e04, ONE, 8 updates, seeds 0, 1: the code no longer gives what is stored" in difference
+    assert "one_step.inside, seed 1: " in difference and "allowed 0.001" in difference and "run e04" in difference
+
+
+@pytest.fixture
+def stored(monkeypatch, tmp_path):
+    """The tiny experiment with its check stored, and the folder of the results."""
+    (tmp_path / "gate").touch()
+    monkeypatch.setenv("TINY", str(tmp_path))
+    monkeypatch.setattr(results, "folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(runner, "find", lambda _: tiny)
+    results.save(runner.compute("tiny_experiment", "a", 2, (0, 1)))
+    return tmp_path / "results" / "tiny" / "a-2-0.json"
+
+
+def test_a_check_that_passes_says_so(stored, capsys):
+    assert runner.check(tiny) == [] and __main__.main(["check", "tiny"]) == 0
+    assert capsys.readouterr().out == "tiny: the code gives what is stored.\n"
+
+
+def test_a_difference_is_stated_with_its_size_and_what_to_do(stored, capsys, monkeypatch):
+    monkeypatch.setitem(tiny.SPEC.variants, "a", 1.01)
+    right = tiny.run
+    monkeypatch.setattr(results, "load", load_as_if_nothing_had_changed(tiny.SPEC, results.load))
+    monkeypatch.setattr(tiny, "run", lambda *args: {**right(*args), "curve": np.array([[1, 2, np.inf], [2, 4, 5.0]])})
+    assert __main__.main(["check", "tiny"]) == 1
+    shown = capsys.readouterr().err
+    assert "tiny, a, 2 updates, seeds 0, 1: the code no longer gives what is stored." in shown
+    assert "  error, seed 1: 0.836667, stored 0.833333: relative difference 0.004, allowed 0.001" in shown
+    assert "  curve, seed 1: [2. 4. 5.], stored [ 2.  4. inf]: relative difference inf" in shown
+    assert "seed 0:" not in shown and "run tiny" in shown and "1 problem." in shown
+
+
+def load_as_if_nothing_had_changed(spec, load):
+    """A change of the code that the specification does not see."""
+    before = replace(spec, variants={**spec.variants, "a": 1.0})
+    return lambda _, root: load(before, root)
+
+
+def test_a_tolerance_is_kept(stored, monkeypatch):
+    right = tiny.run
+    for factor, num_differences in ((1 + 0.9e-3, 0), (1 + 1.1e-3, 1)):
+        monkeypatch.setattr(tiny, "run", lambda *args, f=factor: {**right(*args), "error": right(*args)["error"] * f})
+        assert len(runner.check(tiny)) == num_differences
+
+
+def test_a_check_without_its_record_fails(stored):
+    text = stored.read_text()
+    stored.write_text(text.replace("0.833333", "0.9"))
+    (message,) = runner.check(tiny)
+    assert "cannot be checked" in message and "was edited" in message
+    stored.unlink()
+    (message,) = runner.check(tiny)
+    assert "it is not stored. Compute it: python -m dpbook_utils.experiments run tiny" in message
+
+
+def test_an_experiment_without_checks_fails():
+    module = SimpleNamespace(SPEC=replace(tiny.SPEC, checks=()), __name__="tiny_experiment")
+    assert runner.check(module) == ["tiny has no checks: state some in its specification"]
+
+
+@pytest.mark.parametrize("now, then, expected", [
+    (1.01, 1.0, 0.01), (1.0, -1.0, 2.0), (0.0, 0.0, 0.0), (np.inf, np.inf, 0.0), (np.nan, np.nan, 0.0),
+    (np.inf, 1.0, np.inf), (1.0, np.inf, np.inf), (np.nan, 1.0, np.inf), (-np.inf, np.inf, np.inf),
+    ([1.0, 2.2], [1.0, 2.0], 0.1), ([1.0], [1.0, 2.0], np.inf), ([], [], 0.0)])
+def test_relative_difference(now, then, expected):
+    assert relative_difference(np.array(now), np.array(then)) == pytest.approx(expected)
