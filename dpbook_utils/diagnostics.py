@@ -30,8 +30,8 @@ def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons:
     """L2 norm of the loss's gradient with respect to the initial state and the weights, for each unroll length m.
 
     The loss placement and the gradient policy are the objective's; a path that the policy cuts has norm 0, and so have
-    the weights of a chain without any. Norms that
-    overflow are infinite or NaN, as they would be in training. Noise is drawn anew for each m, if the chain has any.
+    the weights of a chain without any. Norms that overflow are infinite or NaN, as they would be in training. Noise is
+    drawn anew for each m, if the chain has any.
     Raises: NoGradientPath; ValueError for a horizon that the batch's reference does not cover.
     """
     weights = [w for w in objective.parameters() if w.requires_grad]

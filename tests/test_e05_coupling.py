@@ -81,7 +81,8 @@ def test_an_untrained_hybrid_is_nearly_the_solver(coupling, data):
 
 @pytest.mark.parametrize("coupling", e05.COUPLINGS)
 def test_only_couplings_inside_the_fluxes_conserve_mass(coupling, data):
-    drift = mass_drift(roll_out(coupling, data, scale=3.0), data)
+    soon = data._replace(states=data.states[:, :11])  # before weights that know nothing blow up
+    drift = mass_drift(roll_out(coupling, soon, scale=3.0), soon)
     assert (drift.max() < 1e-5) == (coupling in e05.CONSERVING), float(drift.max())
 
 
