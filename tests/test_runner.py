@@ -107,7 +107,6 @@ def tiny_numbers(task: Task) -> dict:
 def test_an_undisturbed_run_and_more_seeds_later(study, run, expected):
     assert run() == []
     assert study.numbers() == expected and set(study.ended().values()) == {1} and len(study.ended()) == 7
-    assert "a-2-(0, 1)" in [task for _, task in study.log("start")][:2], "the check comes first, on two workers"
     assert run() == [] and sum(study.ended().values()) == 7, "nothing is missing, nothing is computed"
     assert run(num_seeds=5, budget=10) == []
     more = study.ended() - Counter(dict.fromkeys(map(name, expected), 1))
@@ -171,11 +170,16 @@ def test_an_interrupted_and_a_killed_run_go_on_where_they_were(study, run, expec
     assert study.ended() == Counter(map(name, expected)) + Counter(["b, wide-10-(0, 1, 2)"])  # it was deleted
 
 
+def test_checks_are_sent_out_first_and_then_the_longest():
+    check, short, long = SPEC.checks[0], Task("a", 10, (0, 1, 2)), Task("a", 20, (0, 1, 2))
+    assert list(runner.in_order(SPEC, {short: 10.0, long: 20.0, check: 2.0})) == [check, long, short]
+
+
 def test_a_failing_task_names_itself_and_the_others_go_on(study, run, capsys):
     (study.folder / "broken").write_text("b, wide")
-    failures = run()
+    failures = sorted(run())  # in the order in which they ended
     assert len(failures) == 2 and len(study.stored()) == 5
-    assert failures[0] == "tiny, b, wide, 20 updates, seeds 0, 1, 2 failed: ArithmeticError: b, wide is broken"
+    assert failures[1] == "tiny, b, wide, 20 updates, seeds 0, 1, 2 failed: ArithmeticError: b, wide is broken"
     assert "in run" in capsys.readouterr().err, "its own lines are shown"
     (study.folder / "broken").unlink()
     assert run() == [] and len(study.stored()) == 7

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from . import results
 from .checking import check
 from .estimate import Estimate, in_words
-from .spec import Task
+from .spec import Specification, Task
 from .tasks import compute, cost, experiments, find, missing, status, title
 
 __all__ = ["check", "compute", "experiments", "find", "missing", "run", "status"]
@@ -51,15 +51,18 @@ def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = N
     for problem in refused.values():
         print(f"Not used: {problem}", file=sys.stderr)
     if todo:
-        # Checks first, they show mistakes early; then the longest, so that none of them is left alone at the end.
-        checks = {check[:2] for check in spec.checks}
-        order = sorted(todo, key=lambda task: (task[:2] not in checks, -todo[task]))
         measured = [(cost(module, record.task), record.provenance["seconds"]) for record in records]
         from .cluster import connect  # dask takes its time to import, and the other commands do without
 
         with connect(scheduler) as client:
-            failures += _compute(module, {task: todo[task] for task in order}, Estimate(measured), client, root)
+            failures += _compute(module, in_order(spec, todo), Estimate(measured), client, root)
     return failures
+
+
+def in_order(spec: Specification, costs: dict[Task, float]) -> dict[Task, float]:
+    """Checks first, they show mistakes early; then the longest, so that none of them is left alone at the end."""
+    checks = {check[:2] for check in spec.checks}
+    return dict(sorted(costs.items(), key=lambda item: (item[0][:2] not in checks, -item[1])))
 
 
 def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, client, root: Path | None) -> list[str]:
