@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
+from dpbook_utils.experiments.provenance import processor
+
 
 def interleaved(functions: dict[str, Callable], repeats: int) -> dict[str, dict[str, float]]:
     """Median and quartiles of each function's time in ms, and of its ratio to the first function of the same round."""
@@ -28,7 +30,7 @@ def _spread(values: list[float], unit: str) -> dict[str, float]:
 
 def environment() -> dict[str, str]:
     packages = ("torch", "numpy", "phiflow", "phiml", "jax", "exponax", "optax")
-    return {"processor": _processor(), "cores": str(os.cpu_count()), "threads": "1",
+    return {"processor": processor(), "cores": str(os.cpu_count()), "threads": "1",
             "python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
@@ -37,11 +39,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -8,8 +8,10 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -25,15 +27,23 @@ class CheckpointError(RuntimeError):
 
 
 def save(path: Path, state: dict) -> None:
-    """Write ``state`` to a temporary file beside ``path``, flush it to the disk, then rename it over ``path``.
+    """Write ``state`` whole, or not at all (``replacing``)."""
+    with replacing(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``; at the end flush it to the disk, then rename it over ``path``.
 
     Whoever reads, and whenever the process is killed: the file is the old one or the new one. A kill while writing can
     leave a ``*.tmp`` beside it, which nothing reads.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
+        with open(temporary, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -103,6 +103,11 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
     return torch.stack(states, 1)
 
 
+def cell_averages(u: Tensor, num_points: int) -> Tensor:
+    """What a coarser grid sees of a state: averages over equal groups of cells, (..., x) -> (..., num_points)."""
+    return u.unflatten(-1, (num_points, -1)).mean(-1)
+
+
 class Windows:
     """An endless stream of random windows of trajectories: batches for ``fit``.
 

@@ -60,7 +60,7 @@ class Rollout(nn.Module):
         if not isinstance(gradient, FullGradient):
             raise TypeError(f"Rollout: gradient is {gradient!r}; give a policy object such as FullGradient()")
         self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
-        places = len(list(_operators(step)))
+        places = len(list(operators(step)))
         if places == 0:
             raise ValueError("Rollout: the step is an empty chain; give at least one operator")
         if not -places <= record_after < places:
@@ -83,7 +83,7 @@ class Rollout(nn.Module):
 
     def _advance(self, u: Tensor, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         record = u
-        for place, operator in enumerate(_operators(self.step)):
+        for place, operator in enumerate(operators(self.step)):
             u = self.gradient.apply(operator, u, **select(operator, parameters))
             if place == self.record_after:
                 record = u
@@ -120,7 +120,7 @@ class Rollout(nn.Module):
 
     def _start(self) -> Iterator[Solver]:
         """The first solver of the chain, if the initial state reaches it as it is or slightly changed."""
-        for operator in _operators(self.step):
+        for operator in operators(self.step):
             if found := list(solvers(operator)):
                 yield found[0]
             if found or isinstance(operator, Replace) or not isinstance(operator, (Coupling, GaussianNoise)):
@@ -139,10 +139,10 @@ def in_mode(chain: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = mode
 
 
-def _operators(step: nn.Module) -> Iterator[nn.Module]:
+def operators(step: nn.Module) -> Iterator[nn.Module]:
     """The operators of a step, nested chains laid flat, so that policies see each of them."""
     if isinstance(step, nn.Sequential):
         for operator in step:
-            yield from _operators(operator)
+            yield from operators(operator)
     else:
         yield step

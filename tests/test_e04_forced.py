@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dpbook_utils import evaluation
-from dpbook_utils.data import random_fourier, simulate
+from dpbook_utils.data import cell_averages, random_fourier, simulate
 from dpbook_utils.experiments import e04_forced, e04_forced_tuning, results
 from dpbook_utils.experiments import e04_unrolling as e04
 from dpbook_utils.experiments import forced_burgers as problem
@@ -31,7 +31,7 @@ def test_the_flow_is_driven_and_not_chaotic(pair):
 
 def test_cell_averages_keep_the_mean(pair):
     (states, _), force = pair
-    averaged = problem.average(states, 32)
+    averaged = cell_averages(states, 32)
     assert averaged.shape == (201, 1, 32)
     assert torch.allclose(averaged.mean(-1), states.mean(-1), atol=1e-6)
     assert torch.equal(averaged[0, 0, 3], states[0, 0, 12:16].mean())

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dpbook_utils.coupling import Additive
+from dpbook_utils.data import cell_averages
 from dpbook_utils.experiments import coarse_burgers as problem
 from dpbook_utils.experiments import e05_coupling as e05
 from dpbook_utils.experiments import e05_tuning
@@ -64,7 +65,7 @@ def test_regions_differ_in_viscosity_and_speed_only_and_test_states_are_new():
 def test_refining_the_solver_approaches_the_reference():
     fine, errors = problem.fine_trajectories("inside"), []
     for points, substeps in [(POINTS, 1), (64, 2), (128, 4)]:
-        states = problem.averaged(fine.states[:, :31], points)
+        states = cell_averages(fine.states[:, :31], points)
         step, u0 = problem.refined(points, substeps), states[:, 0]
         found = problem.judge(*problem.predict(step, problem.Trajectories(states, fine.viscosities)), u0, 1)
         errors.append(float(found["error"]))

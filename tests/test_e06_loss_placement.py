@@ -10,6 +10,7 @@ from dpbook_utils.experiments import claims, e06_tuning, results, verdicts_e06
 from dpbook_utils.experiments import e04_unrolling as e04
 from dpbook_utils.experiments import e06_loss_placement as e06
 from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_utils.experiments.setups import WARM_UP
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.losses import TrajectoryLoss, final_step
 from dpbook_utils.objectives import NoGradientPath, Objective
@@ -145,7 +146,7 @@ def test_placements_share_all_but_the_place():
     first = {name: curriculum[0] for name, curriculum in starts.items()}
     assert {name for name, start in first.items() if start != (0.0, 1)} == {
         "N first, after N, WIG", "N first, after N, NOG"}, "after one step these have not seen P"
-    assert {curriculum[1] for curriculum in starts.values()} == {(e04.WARM_UP, e06.NUM_STEPS)}
+    assert {curriculum[1] for curriculum in starts.values()} == {(WARM_UP, e06.NUM_STEPS)}
     assert e06.NUM_STEPS == e04.LONGEST and (e06.WIDTH, e06.NUM_BLOCKS) == (16, 4)
 
 

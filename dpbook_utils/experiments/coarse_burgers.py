@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import evaluation
-from ..data import Windows, random_fourier, simulate
+from ..data import Windows, cell_averages, random_fourier, simulate
 from ..networks import ConvResNet, Ensemble
 from ..physics.advection import interpolated
 from ..physics.burgers import Burgers
@@ -71,11 +71,6 @@ def refined(num_points: int, num_substeps: int) -> nn.Module:
     return repeat(solver(num_points, num_substeps), num_substeps)
 
 
-def averaged(u: Tensor, num_points: int) -> Tensor:
-    """Averages over equal groups of neighbouring cells: (..., fine points) -> (..., num_points)."""
-    return u.unflatten(-1, (num_points, -1)).mean(-1)
-
-
 @functools.cache
 def fine_trajectories(name: str) -> Trajectories:
     """On 256 cells: ``train``, ``validation`` (the same viscosities, other states), or one of the test regions."""
@@ -95,7 +90,7 @@ def fine_trajectories(name: str) -> Trajectories:
 def trajectories(name: str) -> Trajectories:
     """The reference on 32 cells."""
     fine = fine_trajectories(name)
-    return Trajectories(averaged(fine.states, SETTINGS["num_points"]), fine.viscosities)
+    return Trajectories(cell_averages(fine.states, SETTINGS["num_points"]), fine.viscosities)
 
 
 def network(seed: int, channels_out: int = 1) -> ConvResNet:
@@ -141,7 +136,7 @@ def evaluate(step: nn.Module, num_seeds: int, num_points: int = SETTINGS["num_po
     found, seconds = {}, []
     for region in SETTINGS["regions"]:
         fine = fine_trajectories(region)
-        data = Trajectories(averaged(fine.states, num_points), fine.viscosities)
+        data = Trajectories(cell_averages(fine.states, num_points), fine.viscosities)
         start = time.perf_counter()
         prediction, reference = predict(step, data)
         seconds.append((time.perf_counter() - start) / prediction[:, :, 0, 0].numel())
@@ -155,7 +150,7 @@ def judge(prediction: Tensor, reference: Tensor, u0: Tensor, num_seeds: int) -> 
     """The metrics of roll-outs (seeds * samples, time, 1, x) from u0 (samples, 1, x)."""
     coarse = SETTINGS["num_points"]
     states = torch.cat([torch.cat([u0] * num_seeds).unsqueeze(1), prediction], 1).double()
-    prediction, reference = averaged(prediction, coarse), averaged(reference, coarse)
+    prediction, reference = cell_averages(prediction, coarse), cell_averages(reference, coarse)
     error = _capped_error(prediction, reference)
     blown = evaluation.blow_up_step(prediction, reference)
     energy, mass = states.square().mean((2, 3)), states.mean((2, 3))
@@ -180,7 +175,7 @@ def _one_step_error(step: nn.Module, data: Trajectories, num_seeds: int) -> Tens
     pairs = torch.stack([data.states[:, times], data.states[:, times + 1]], 2).flatten(0, 1)  # (pairs, 2, 1, x)
     prediction, reference = predict(step, Trajectories(pairs, data.viscosities.repeat_interleave(len(times))))
     coarse = SETTINGS["num_points"]
-    error = _capped_error(averaged(prediction, coarse), averaged(reference, coarse))
+    error = _capped_error(cell_averages(prediction, coarse), cell_averages(reference, coarse))
     return error.double().unflatten(0, (num_seeds, -1)).mean((1, 2))
 
 

@@ -26,7 +26,8 @@ from ..gradients import Truncated
 from ..objectives import from_batch, from_solver
 from ..rollout import Rollout
 from . import kuramoto_sivashinsky as ks
-from .setups import Setup, train
+from .e03_perturbations import log_slope
+from .setups import Setup, train, warm_up
 from .spec import Specification, Task
 from .verdicts_e03 import CLAIMS as CLAIMS
 
@@ -46,7 +47,7 @@ class Variant:
 
 
 _ONE = Setup(learning_rate=3e-3)  # the best rate in e04_tuning
-_UNROLL = replace(_ONE, num_steps=UNROLLED, curriculum=((0.0, 1), (0.1, UNROLLED)))
+_UNROLL = replace(_ONE, num_steps=UNROLLED, curriculum=warm_up(UNROLLED))
 _VARIANTS = {
     "ONE": Variant(_ONE),
     "ONE, batch 128": Variant(replace(_ONE, batch_size=UNROLLED * BATCH)),
@@ -90,8 +91,6 @@ def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = Fal
         batches = Visited(other, batches, UNROLLED)
     targets = from_batch if row.states == "reference" else from_solver(ks.reference_solver())
     history = train(row.setup, row.setup.objective(step, targets), batches, budget, progress=progress)
-    if len(history) < budget:
-        history.diverged_at[history.diverged_at < 0] = len(history)
     return step, history.diverged_at
 
 
@@ -157,9 +156,7 @@ def growth(curve: Tensor) -> float:
     logs = curve[SETTLED - 1:last].log()
     if len(logs) < 10:
         return math.nan
-    k = torch.arange(len(logs), dtype=logs.dtype)
-    k = k - k.mean()
-    return float((k * logs).sum() / k.square().sum())
+    return log_slope(logs)
 
 
 def exponent() -> Tensor:

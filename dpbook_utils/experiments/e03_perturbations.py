@@ -77,7 +77,11 @@ def slope(distance: Tensor, phase: tuple[int, int] | None) -> float:
     """Least-squares slope of ln(distance) in the phase [1/step]; NaN without one."""
     if phase is None:
         return math.nan
-    logs = distance[phase[0]:phase[1] + 1].log()
+    return log_slope(distance[phase[0]:phase[1] + 1].log())
+
+
+def log_slope(logs: Tensor) -> float:
+    """Least-squares slope of values at consecutive steps [1/step]."""
     k = torch.arange(len(logs), dtype=logs.dtype)
     k = k - k.mean()
     return float((k * logs).sum() / k.square().sum())

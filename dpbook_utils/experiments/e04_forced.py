@@ -7,17 +7,19 @@ Source: um2020.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from . import forced_burgers as problem
-from .e04_unrolling import Persistence, training_metrics
+from .e04_unrolling import Persistence
 from .e04_unrolling import rows as e04_rows
+from .findings import common_seeds, per_seed
 from .setups import Setup, train
 from .spec import Specification, Task
 from .statistics import PairedRatio, paired_ratio
+from .trainings import TRAINING_METRICS, no_training, training_metrics
+from .tuning import at_rate
 
 BUDGETS = (1500, 6000)
 SEEDS = (0, 1, 2, 3, 4, 5)
@@ -41,16 +43,14 @@ def rows() -> dict[str, Setup]:
 # By e04_forced_tuning: the best of three on validation data.
 LEARNING_RATES = {"ONE": 0.003, "NOG-3": 0.003, "WIG-3": 0.003, "NOG-8": 0.003, "WIG-8": 0.003}
 
-_VARIANTS = {name: replace(setup, learning_rate=LEARNING_RATES[name]) for name, setup in rows().items()}
+_VARIANTS = {name: at_rate(setup, LEARNING_RATES[name]) for name, setup in rows().items()}
 _BASELINES = {"persistence": Baseline(Persistence), "P": Baseline(problem.coarse_solver),
               "P, 64 points": Baseline(problem.finer_solver, 64)}
 SPEC = Specification(
     id="e04_forced", title="One step or many: a driven flow without chaos", chapter="03_unrolling",
     variants={**_VARIANTS, **_BASELINES}, seeds=SEEDS,
     budgets={**dict.fromkeys(_VARIANTS, BUDGETS), **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**problem.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
-             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
-             "diverged_at": "update at which the training diverged; -1 for none"},
+    metrics={**problem.METRICS, **TRAINING_METRICS},
     settings={**problem.SETTINGS, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
     checks=(Task("WIG-3", 8, (0, 1)), Task("P", 0, (0,))),
     checked=("error.inside", "error.below", "error.above", "long_error.inside"))
@@ -60,9 +60,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        found = problem.evaluate(row.step(), 1, row.num_points)
-        return {**found, "seconds_per_update": torch.zeros(1), "losses": torch.full((1, 32), torch.nan),
-                "diverged_at": torch.full((1,), -1)}
+        return {**problem.evaluate(row.step(), 1, row.num_points), **no_training()}
     networks = problem.ensemble(seeds, WIDTH, NUM_BLOCKS)
     step, history = fitted(row, networks, seeds, budget)
     return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
@@ -80,9 +78,7 @@ def ratios(frame, a: str = "WIG-8", b: str = "ONE", metric: str = "error.inside"
     frame = frame[frame.seed.isin(SEEDS)]
     found = {}
     for budget in BUDGETS:
-        values = [frame[(frame.variant == name) & (frame.budget == budget)].set_index("seed")[metric].astype(float)
-                  for name in (a, b)]
-        common = values[0].index.intersection(values[1].index)
-        if len(common):
-            found[budget] = paired_ratio(*(v.loc[common].to_numpy() for v in values))
+        values = common_seeds(*(per_seed(frame, name, budget, metric) for name in (a, b)))
+        if len(values[0]):
+            found[budget] = paired_ratio(*values)
     return found

@@ -1,19 +1,17 @@
 """The learning rates of e04_forced: every set-up with the same three.   Chapter: 03_unrolling."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
 from . import forced_burgers as problem
+from . import tuning
 from .e04_forced import LONGEST, NUM_BLOCKS, WIDTH, fitted, rows
 from .e04_tuning import GRID
 from .spec import Specification, Task
 
 BUDGET = 750
-_VARIANTS = {f"{name}, rate {rate:g}": replace(setup, learning_rate=rate)
-             for name, setup in rows().items() for rate in GRID}
+_VARIANTS = tuning.at_rates(rows(), GRID)
 
 SPEC = Specification(
     id="e04_forced_tuning", title="Learning rates of e04_forced", chapter="03_unrolling", variants=_VARIANTS,
@@ -30,6 +28,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{set-up: the rate with the smallest geometric-mean error}`` from the stored records."""
-    frame = frame[frame.budget == BUDGET]
-    errors = frame.error.astype(float).map(math.log).groupby(frame.variant).mean()
-    return {name: min(GRID, key=lambda rate: errors[f"{name}, rate {rate:g}"]) for name in rows()}
+    return tuning.best(frame, rows(), GRID, BUDGET)

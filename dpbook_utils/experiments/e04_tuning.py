@@ -1,19 +1,17 @@
 """The learning rates of E04: every set-up with the same three, judged on validation data.   Chapter: 03_unrolling."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
 from torch import Tensor
 
 from . import kuramoto_sivashinsky as ks
+from . import tuning
 from .e04_unrolling import LONGEST, fitted, rows
 from .spec import Specification, Task
 
 GRID = (1e-3, 3e-3, 1e-2)
 BUDGET = 1000
-_VARIANTS = {f"{name}, rate {rate:g}": replace(row, setup=replace(row.setup, learning_rate=rate))
-             for name, row in rows().items() for rate in GRID}
+_VARIANTS = tuning.at_rates(rows(), GRID)
 
 SPEC = Specification(
     id="e04_tuning", title="Learning rates of E04", chapter="03_unrolling", variants=_VARIANTS, seeds=(100, 101),
@@ -30,5 +28,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{set-up: the rate with the smallest geometric-mean error}`` from the stored records."""
-    errors = frame[frame.budget == BUDGET].groupby("variant").error.agg(lambda e: float(np.log(e.astype(float)).mean()))
-    return {name: min(GRID, key=lambda rate: errors[f"{name}, rate {rate:g}"]) for name in rows()}
+    return tuning.best(frame, rows(), GRID, BUDGET)

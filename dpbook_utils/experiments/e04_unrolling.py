@@ -2,30 +2,29 @@
 
 Every row of the table of set-ups in ``book/notation.md`` corrects the same coarse Kuramoto-Sivashinsky solver, from the
 same initial weights and with the same windows of data, at three budgets. PRE has no row: with solver and reference on
-one grid its stored pairs are those of ONE, and so are its weights (``tests/test_e04_unrolling.py``).
+one grid its stored pairs are those of ONE, and so, up to rounding, are its weights (``tests/test_e04_unrolling.py``).
 
 Source: list2025, um2020, brandstetter2022, koehler2024.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from ..gradients import NoSolverGradient, Pushforward, Truncated
 from ..losses import final_step
 from ..objectives import from_batch, from_solver
 from . import kuramoto_sivashinsky as ks
-from .setups import Setup, train
+from .setups import Setup, train, warm_up
 from .spec import Specification, Task
+from .trainings import TRAINING_METRICS, no_training, training_metrics
+from .tuning import at_rate
 from .verdicts_e04 import CLAIMS as CLAIMS
 
 BUDGETS = (1500, 6000, 24000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
-WARM_UP = 0.1  # of the budget with one step: an untrained network on this solver may not survive eight
 SIGMA = 0.0132  # a hundredth of the data's standard deviation
 CHECK_BUDGET = 8
 
@@ -78,7 +77,7 @@ def rows() -> dict[str, Variant]:
 
 
 def _unrolled(num_steps: int, **options) -> Setup:
-    return Setup(num_steps, curriculum=((0.0, 1), (WARM_UP, num_steps)), **options)
+    return Setup(num_steps, curriculum=warm_up(num_steps), **options)
 
 
 # By e04_tuning: the best of three on validation data.
@@ -88,7 +87,7 @@ SMALL = ("ONE", "NOISE", "NOG-3", "WIG-3", "NOG-8", "WIG-8")  # also with a netw
 
 
 def variants() -> dict[str, Variant | Baseline]:
-    found = {name: replace(row, setup=replace(row.setup, learning_rate=LEARNING_RATES[name]))
+    found = {name: at_rate(row, LEARNING_RATES[name])
              for name, row in rows().items()}
     found |= {f"{name}, small": replace(found[name], width=8) for name in SMALL}
     return found | {"persistence": Baseline(None), "P": Baseline(2), "P, 16 substeps": Baseline(16),
@@ -105,9 +104,7 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e04", title="One step or many", chapter="03_unrolling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: _budgets(name, variant) for name, variant in _VARIANTS.items()},
-    metrics={**ks.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
-             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
-             "diverged_at": "update at which the training diverged; -1 for none"},
+    metrics={**ks.METRICS, **TRAINING_METRICS},
     settings={**ks.SETTINGS, "longest": LONGEST},
     baselines=frozenset(name for name, variant in _VARIANTS.items() if isinstance(variant, Baseline)),
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
@@ -120,9 +117,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
         step = Persistence() if row.num_substeps is None else ks.solver(ks.etd1, row.num_substeps)
-        nothing = {"seconds_per_update": torch.zeros(1), "losses": torch.full((1, 32), math.nan),
-                   "diverged_at": torch.full((1,), -1)}
-        return {**ks.evaluate(step, 1), **nothing}
+        return {**ks.evaluate(step, 1), **no_training()}
     networks = ks.ensemble(seeds, row.width, row.num_blocks)
     step, history = fitted(row, networks, seeds, budget)
     return {**ks.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
@@ -135,19 +130,3 @@ def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int,
     batches = ks.windows(seeds, LONGEST, row.setup.batch_size)
     objective = row.setup.objective(step, targets)
     return step, train(row.setup, objective, batches, budget, noise_seed=seeds[0], progress=progress)
-
-
-def training_metrics(history, budget: int, num_seeds: int) -> dict[str, Tensor]:
-    """What the records keep of a training."""
-    places = torch.logspace(0, math.log10(budget), 32).round().long().clamp(max=budget) - 1
-    losses = torch.full((budget, num_seeds), math.nan, dtype=torch.float64)
-    losses[:len(history)] = history.losses
-    return {"seconds_per_update": torch.full((num_seeds,), undisturbed_seconds(history)), "losses": losses[places].T,
-            "diverged_at": history.diverged_at}
-
-
-def undisturbed_seconds(history) -> float:
-    """Mean time of an update when nothing else runs [s]: for each unroll length the fastest tenth stands for all."""
-    total = sum(float(history.seconds[chosen].quantile(0.1)) * int(chosen.sum())
-                for chosen in (history.num_steps == m for m in history.num_steps.unique()))
-    return total / len(history) if len(history) else math.nan

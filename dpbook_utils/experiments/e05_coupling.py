@@ -7,9 +7,8 @@ right-hand side, whose correction counts dt times as much: they multiply the out
 Source: kochkov2021, wei2025inc.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,11 @@ from ..physics.advection import Interpolated
 from ..physics.solver import parameter_names
 from ..rollout import Sequential
 from . import coarse_burgers as problem
-from .e04_unrolling import Persistence, training_metrics
+from .e04_unrolling import Persistence
 from .setups import Setup, train
 from .spec import Specification, Task
+from .trainings import TRAINING_METRICS, no_training, training_metrics
+from .tuning import at_rate
 from .verdicts_e05 import CLAIMS as CLAIMS
 
 BUDGETS = (1500, 6000)
@@ -119,7 +120,7 @@ LEARNING_RATES = {
 
 
 def variants() -> dict[str, Variant | Baseline]:
-    found = {name: replace(row, setup=replace(row.setup, learning_rate=LEARNING_RATES[name]))
+    found = {name: at_rate(row, LEARNING_RATES[name])
              for name, row in rows().items()}
     return found | {"persistence": Baseline(None), "P": Baseline(problem.SETTINGS["num_points"]),
                     "P, 64 points": Baseline(64, 2), "P, 128 points": Baseline(128, 4)}
@@ -129,9 +130,7 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e05", title="How the network's output enters", chapter="04_coupling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: (0,) if isinstance(row, Baseline) else BUDGETS for name, row in _VARIANTS.items()},
-    metrics={**problem.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
-             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
-             "diverged_at": "update at which the training diverged; -1 for none"},
+    metrics={**problem.METRICS, **TRAINING_METRICS},
     settings={**problem.SETTINGS, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
     baselines=frozenset(name for name, row in _VARIANTS.items() if isinstance(row, Baseline)),
     checks=(*(Task(name, CHECK_BUDGET, (0, 1)) for name in (
@@ -145,9 +144,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     if isinstance(row, Baseline):
         points = row.num_points or problem.SETTINGS["num_points"]
         step = problem.refined(points, row.num_substeps) if row.num_points else Persistence()
-        nothing = {"seconds_per_update": torch.zeros(1), "losses": torch.full((1, 32), math.nan),
-                   "diverged_at": torch.full((1,), -1)}
-        return {**problem.evaluate(step, 1, points), **nothing}
+        return {**problem.evaluate(step, 1, points), **no_training()}
     step, history = fitted(row, seeds, budget)
     return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 

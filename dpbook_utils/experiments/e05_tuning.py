@@ -1,19 +1,17 @@
 """The learning rates of E05: every variant with the same four, judged on validation data.   Chapter: 04_coupling."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
 from . import coarse_burgers as problem
+from . import tuning
 from .e05_coupling import LARGEST_VISCOSITY, LONGEST, fitted, rows
 from .spec import Specification, Task
 
 GRID = (3e-4, 1e-3, 3e-3, 1e-2)
 BUDGET = 750
-_VARIANTS = {f"{name}, rate {rate:g}": replace(row, setup=replace(row.setup, learning_rate=rate))
-             for name, row in rows().items() for rate in GRID}
+_VARIANTS = tuning.at_rates(rows(), GRID)
 
 SPEC = Specification(
     id="e05_tuning", title="Learning rates of E05", chapter="04_coupling", variants=_VARIANTS, seeds=(100, 101, 102),
@@ -30,6 +28,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{variant: the rate with the smallest geometric-mean error}`` from the stored records."""
-    errors = frame[frame.budget == BUDGET].groupby("variant").error.agg(
-        lambda e: float(e.astype(float).map(math.log).mean()))
-    return {name: min(GRID, key=lambda rate: errors[f"{name}, rate {rate:g}"]) for name in rows()}
+    return tuning.best(frame, rows(), GRID, BUDGET)

@@ -30,9 +30,10 @@ from ..losses import TrajectoryLoss, at_steps, final_step
 from ..objectives import Objective, from_batch, from_solver
 from ..rollout import Rollout, Sequential
 from . import kuramoto_sivashinsky as ks
-from .e04_unrolling import WARM_UP, training_metrics
-from .setups import Setup, train
+from .setups import Setup, train, warm_up
 from .spec import Specification, Task
+from .trainings import TRAINING_METRICS, training_metrics
+from .tuning import at_rate
 from .verdicts_e06 import BUDGETS, SEEDS
 from .verdicts_e06 import CLAIMS as CLAIMS
 
@@ -71,7 +72,7 @@ class Variant:
 def rows() -> dict[str, Variant]:
     """The placements, all with one learning rate; ``LEARNING_RATES`` has the tuned ones."""
     def unrolled(shortest: int, **options) -> Setup:
-        return Setup(NUM_STEPS, curriculum=((0.0, shortest), (WARM_UP, NUM_STEPS)), **options)
+        return Setup(NUM_STEPS, curriculum=warm_up(NUM_STEPS, shortest), **options)
 
     found = {}
     for policy, gradient in (("WIG", FullGradient()), ("NOG", NoSolverGradient())):
@@ -93,14 +94,12 @@ LEARNING_RATES = {
 }
 
 
-_VARIANTS = {name: replace(row, setup=replace(row.setup, learning_rate=LEARNING_RATES[name]))
+_VARIANTS = {name: at_rate(row, LEARNING_RATES[name])
              for name, row in rows().items()}
 SPEC = Specification(
     id="e06", title="Where the loss sits", chapter="05_loss_placement", variants=_VARIANTS, seeds=SEEDS,
     budgets=dict.fromkeys(_VARIANTS, BUDGETS),
-    metrics={**ks.METRICS, "seconds_per_update": "time of an undisturbed update, all seeds together [s]",
-             "losses": "training loss at 32 updates, evenly spaced in the logarithm",
-             "diverged_at": "update at which the training diverged; -1 for none"},
+    metrics={**ks.METRICS, **TRAINING_METRICS},
     settings={**ks.SETTINGS, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in ("residual, WIG", "N first, after P, WIG")),
     checked=("one_step.inside", "error.inside", "error.below", "error.above"))

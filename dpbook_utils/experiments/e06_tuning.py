@@ -1,19 +1,17 @@
 """The learning rates of E06: every placement with the same three.   Chapter: 05_loss_placement."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
 from . import kuramoto_sivashinsky as ks
+from . import tuning
 from .e04_tuning import GRID
 from .e06_loss_placement import NUM_BLOCKS, NUM_STEPS, WIDTH, fitted, rows
 from .spec import Specification, Task
 
 BUDGET = 750
-_VARIANTS = {f"{name}, rate {rate:g}": replace(row, setup=replace(row.setup, learning_rate=rate))
-             for name, row in rows().items() for rate in GRID}
+_VARIANTS = tuning.at_rates(rows(), GRID)
 
 SPEC = Specification(
     id="e06_tuning", title="Learning rates of E06", chapter="05_loss_placement", variants=_VARIANTS, seeds=(100, 101),
@@ -30,6 +28,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{placement: the rate with the smallest geometric-mean error}`` from the stored records."""
-    frame = frame[frame.budget == BUDGET]
-    errors = frame.error.astype(float).map(math.log).groupby(frame.variant).mean()
-    return {name: min(GRID, key=lambda rate: errors[f"{name}, rate {rate:g}"]) for name in rows()}
+    return tuning.best(frame, rows(), GRID, BUDGET)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ..gradients import PhysicsPath, Truncated
-from ..history import Diverged, History
-from ..networks import ConvResNet, Ensemble
-from ..training import fit
+from ..history import History
+from ..networks import Ensemble
 from . import kuramoto_sivashinsky as ks
+from . import setups
 from .setups import Setup
 from .spec import Specification, Task
+from .trainings import losses
 from .verdicts_e07 import BUDGET, LONG_BUDGET, RATES
 from .verdicts_e07 import CLAIMS as CLAIMS
 
@@ -119,38 +120,28 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 
 def networks(seeds: Sequence[int], output_scale: float) -> Ensemble:
-    return Ensemble([ConvResNet(1, 1, 1, width=WIDTH, num_blocks=NUM_BLOCKS, seed=seed, output_scale=output_scale,
-                                conditions={"length": ks.SETTINGS["condition"]}) for seed in seeds])
+    return ks.ensemble(seeds, WIDTH, NUM_BLOCKS, output_scale)
 
 
 def train(row: Variant, step: nn.Module, seeds: Sequence[int], budget: int, *, longest: int = max(HORIZONS),
           progress: bool = False) -> History:
-    """Adam with a cosine schedule, as ``setups.train``, after a linear warm-up."""
-    objective = row.setup.objective(step)
-    optimizer = torch.optim.Adam(objective.parameters(), lr=row.setup.learning_rate)
-    rising = max(1, round(row.warmup * budget))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min(1, (k + 1) / rising) * (1 + math.cos(math.pi * k / budget)) / 2)
-    try:
-        return fit(objective, ks.windows(seeds, longest, row.setup.batch_size), optimizer, num_updates=budget,
-                   clip_norm=row.setup.clip_norm, schedule=schedule, curriculum=row.setup.curriculum_for(budget),
-                   trace=True, progress=progress)
-    except Diverged as error:
-        last = error.history.diverged_at
-        last[last < 0] = error.update  # those whose divergence ended the training
-        return error.history
+    """As ``setups.train``, but the learning rate rises linearly before its cosine falls."""
+    def schedule(optimizer: torch.optim.Optimizer, budget: int) -> torch.optim.lr_scheduler.LRScheduler:
+        rising = max(1, round(row.warmup * budget))
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda k: min(1, (k + 1) / rising) * (1 + math.cos(math.pi * k / budget)) / 2)
+
+    batches = ks.windows(seeds, longest, row.setup.batch_size)
+    return setups.train(row.setup, row.setup.objective(step), batches, budget, schedule=schedule, progress=progress)
 
 
 def training_metrics(history: History, budget: int) -> dict[str, Tensor]:
     """What the records keep of a training, also of one that ended early."""
     num_seeds = len(history.diverged_at)
-    losses = torch.full((budget, num_seeds), math.nan, dtype=torch.float64)
-    losses[:len(history)] = history.losses
-    places = torch.logspace(0, math.log10(budget), 32).round().long().clamp(max=budget) - 1
     norms = torch.full((max(1, len(history)), num_seeds), math.nan, dtype=torch.float64)
     norms[:len(history)] = history.gradient_norms
     levels = torch.tensor([0.5, 0.9, 0.99, 1.0], dtype=torch.float64)
-    return {"losses": losses[places].T, "diverged_at": history.diverged_at,
+    return {"losses": losses(history, budget, num_seeds), "diverged_at": history.diverged_at,
             "gradient_norms": norms.nanquantile(levels, 0).T,
             "long_gradients": (norms > 1).double().sum(0) / (~norms.isnan()).sum(0).clamp(min=1),
             "seconds": history.seconds.sum().expand(num_seeds)}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .. import evaluation
 from ..coupling import Additive
-from ..data import Windows, random_fourier, simulate
+from ..data import Windows, cell_averages, random_fourier, simulate
 from ..networks import ConvResNet, Ensemble
 from ..physics.advection import central, upwind
 from ..physics.burgers import Burgers
@@ -57,12 +57,8 @@ class Trajectories(NamedTuple):
     def on(self, num_points: int) -> tuple[Tensor, dict[str, Tensor]]:
         """States and parameters averaged down to a grid."""
         viscosity = self.fine.new_full((len(self.fine),), SETTINGS["viscosity"])
-        return average(self.fine, num_points), {"viscosity": viscosity, "force": average(self.fine_force, num_points)}
-
-
-def average(u: Tensor, num_points: int) -> Tensor:
-    """Cell averages on a coarser grid: (..., x) -> (..., num_points)."""
-    return u.unflatten(-1, (num_points, -1)).mean(-1)
+        parameters = {"viscosity": viscosity, "force": cell_averages(self.fine_force, num_points)}
+        return cell_averages(self.fine, num_points), parameters
 
 
 def coarse_solver() -> TracedSolver:
@@ -136,6 +132,6 @@ def _errors(step: nn.Module, data: Trajectories, num_points: int) -> tuple[Tenso
     """(samples, time) capped errors and (samples,) steps of the blow-up."""
     states, parameters = data.on(num_points)
     prediction, reference = evaluation.predict(step, states, **select(step, parameters))
-    prediction, reference = (average(u, SETTINGS["num_points"]) for u in (prediction, reference))
+    prediction, reference = (cell_averages(u, SETTINGS["num_points"]) for u in (prediction, reference))
     error = evaluation.relative_l2(prediction, reference).clamp(max=SETTINGS["largest_error"])
     return error, evaluation.blow_up_step(prediction, reference)

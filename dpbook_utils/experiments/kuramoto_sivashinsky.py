@@ -80,13 +80,14 @@ def trajectories(name: str) -> Trajectories:
     return Trajectories(simulate(reference_solver(), u0, num_steps, warmup=s["warmup"], length=lengths), lengths)
 
 
-def network(seed: int, width: int, num_blocks: int) -> ConvResNet:
+def network(seed: int, width: int, num_blocks: int, output_scale: float = SETTINGS["output_scale"]) -> ConvResNet:
     return ConvResNet(1, 1, 1, width=width, num_blocks=num_blocks, conditions={"length": SETTINGS["condition"]},
-                      output_scale=SETTINGS["output_scale"], seed=seed)
+                      output_scale=output_scale, seed=seed)
 
 
-def ensemble(seeds: Sequence[int], width: int, num_blocks: int) -> Ensemble:
-    return Ensemble([network(seed, width, num_blocks) for seed in seeds])
+def ensemble(seeds: Sequence[int], width: int, num_blocks: int,
+             output_scale: float = SETTINGS["output_scale"]) -> Ensemble:
+    return Ensemble([network(seed, width, num_blocks, output_scale) for seed in seeds])
 
 
 def hybrid(networks: nn.Module) -> Sequential:

@@ -16,7 +16,7 @@ def provenance(seconds: float) -> dict:
     import torch
 
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {"code": _code_version(), "versions": versions, "device": _processor(), "threads": torch.get_num_threads(),
+    return {"code": _code_version(), "versions": versions, "device": processor(), "threads": torch.get_num_threads(),
             "seconds": round(seconds, 2), "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
 
@@ -32,7 +32,8 @@ def _code_version() -> str:
     return f"{__version__}+{found.stdout.strip()}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import shlex
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
+from ..checkpoints import replacing
 from .provenance import provenance
 from .spec import Specification, Task, plain_name
 
@@ -93,17 +93,9 @@ def save(record: Record, root: Path | None = None) -> Path:
     content = {"format": FORMAT, **asdict(record), "metrics": {k: _plain(v) for k, v in record.metrics.items()}}
     content = {**content, "seeds": list(record.seeds), "checksum": _checksum(content)}
     _validator().validate(content)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(_text(content))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(_text(content).encode())
+        os.chmod(file.name, 0o644)
     return path
 
 

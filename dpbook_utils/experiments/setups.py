@@ -4,7 +4,7 @@
 for all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ from ..noise import GaussianNoise
 from ..objectives import Objective, from_batch
 from ..rollout import Rollout, Sequential
 from ..training import fit
+
+WARM_UP = 0.1  # of the budget with few steps: an untrained network on an unstable solver may not survive many
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,29 @@ class Setup:
         return {round(fraction * budget): num_steps for fraction, num_steps in self.curriculum}
 
 
-def train(setup: Setup, objective: Objective, batches, budget: int, *, noise_seed: int = 0, trace: bool = True,
-          progress: bool = False, optimiser: Mapping | None = None) -> History:
-    """Adam with a cosine schedule for ``budget`` updates; seeds that diverge stop where they are, also if all do."""
+def warm_up(num_steps: int, shortest: int = 1) -> tuple[tuple[float, int], ...]:
+    """A curriculum: ``shortest`` steps for the first tenth of the budget, then ``num_steps``."""
+    return (0.0, shortest), (WARM_UP, num_steps)
+
+
+def cosine(optimizer: torch.optim.Optimizer, budget: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate falls to zero over the budget."""
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=budget)
+
+
+def train(setup: Setup, objective: Objective, batches, budget: int, *, schedule: Callable = cosine,
+          noise_seed: int = 0, trace: bool = True, progress: bool = False) -> History:
+    """Adam for ``budget`` updates; seeds that diverge stop where they are, also if all do.
+
+    Args:
+        schedule: ``(optimizer, budget) -> LRScheduler``.
+    """
     optimizer = torch.optim.Adam(objective.parameters(), lr=setup.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=budget)
     torch.manual_seed(noise_seed)
     try:
-        return fit(objective, batches, optimizer, num_updates=budget, clip_norm=setup.clip_norm, schedule=schedule,
-                   curriculum=setup.curriculum_for(budget), trace=trace, progress=progress)
+        return fit(objective, batches, optimizer, num_updates=budget, clip_norm=setup.clip_norm,
+                   schedule=schedule(optimizer, budget), curriculum=setup.curriculum_for(budget), trace=trace,
+                   progress=progress)
     except Diverged as error:
         diverged_at = error.history.diverged_at
         diverged_at[diverged_at < 0] = error.update  # the members whose divergence ended the training

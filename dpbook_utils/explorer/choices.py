@@ -7,7 +7,7 @@ from torch import nn
 
 from ..coupling import Additive, Replace
 from ..experiments.e05_coupling import COUPLINGS
-from ..experiments.setups import Setup
+from ..experiments.setups import WARM_UP, Setup, warm_up
 from ..gradients import FullGradient, NoSolverGradient, PhysicsPath, Pushforward, Truncated
 from ..losses import every_step, final_step
 from ..objectives import Objective
@@ -63,7 +63,6 @@ UNROLLS = (1, 2, 3, 4, 6, 8, 12, 16)
 NOISES = (0.0, 0.003, 0.01, 0.03, 0.1)
 BUDGETS = (100, 300, 1000, 3000)
 LEARNING_RATE = 3e-3
-WARM_UP = 0.1  # of the budget with one step: an untrained network on an unstable solver does not survive many
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Choices:
 
     @property
     def setup(self) -> Setup:
-        curriculum = None if self.num_steps == 1 else ((0.0, 1), (WARM_UP, self.num_steps))
+        curriculum = None if self.num_steps == 1 else warm_up(self.num_steps)
         return Setup(self.num_steps, PLACEMENTS[self.placement], GRADIENTS[self.gradient],
                      sigma=self.noise * self.problem.deviation, learning_rate=LEARNING_RATE, curriculum=curriculum)
 

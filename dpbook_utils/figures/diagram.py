@@ -4,7 +4,6 @@ Nothing here knows the names of set-ups. The objective's own gradient policy, lo
 of stand-ins, one number each in place of a solver, a network or noise, and automatic differentiation says what arrived.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from ..gradients import FullGradient
 from ..noise import GaussianNoise
 from ..objectives import Objective, from_batch, from_input
 from ..physics.solver import Solver, solvers
-from ..rollout import Rollout
+from ..rollout import Rollout, operators
 
 
 class Node(NamedTuple):
@@ -79,7 +78,7 @@ def diagram(objective: Objective) -> Diagram:
     trained = _probe(objective, policy, False)
     num_steps = rollout.num_steps
     return Diagram(
-        num_steps, tuple(map(kind, flat(rollout.step))), rollout.record_after, frozenset(trained),
+        num_steps, tuple(map(kind, operators(rollout.step))), rollout.record_after, frozenset(trained),
         frozenset(edge for edge, u in trained.items() if _arrived(u)), cut,
         tuple(policy.tracks(k, num_steps) for k in range(num_steps)),
         tuple(objective.loss.weights_for(num_steps).tolist()), repr(policy), _target(objective), _shown(num_steps, cut))
@@ -88,15 +87,6 @@ def diagram(objective: Objective) -> Diagram:
 def _arrived(u: Tensor) -> bool:
     """All weights are 1, so that nothing cancels: a gradient of zero did not come from the loss."""
     return u.grad is not None and bool(u.grad.any())
-
-
-def flat(step: nn.Module) -> Iterator[nn.Module]:
-    """The operators of a step, nested chains laid flat."""
-    if isinstance(step, nn.Sequential):
-        for operator in step:
-            yield from flat(operator)
-    else:
-        yield step
 
 
 def kind(operator: nn.Module) -> str:
@@ -127,7 +117,7 @@ def _probe(objective: Objective, policy: FullGradient, everywhere: bool) -> dict
         everywhere: every operator has a weight, those that have none in truth a hidden one.
     """
     rollout, targets = objective.rollout, objective.targets
-    places = [_Place(i, operator, everywhere) for i, operator in enumerate(flat(rollout.step))]
+    places = [_Place(i, operator, everywhere) for i, operator in enumerate(operators(rollout.step))]
     passed: dict[Edge, Tensor] = {}
     last = Node(0)
 
