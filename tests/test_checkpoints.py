@@ -63,7 +63,7 @@ torch.set_num_threads({threads})
 
 class Slow:
     def __getitem__(self, k):
-        time.sleep(0.004)
+        time.sleep(0.004 if k < 250 else 3600)  # it is killed before the end, however busy the machine
         return WINDOWS[k]
 
 train({file!r}, num_updates=300, batches=Slow())

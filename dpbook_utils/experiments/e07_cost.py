@@ -4,8 +4,8 @@ One network, one thread, a batch as large as that of the studies, whose seeds tr
 network trained on pairs whose solver step was stored: no solver runs. *Plain* keeps the graph of the whole roll-out,
 *checkpointed* the states between the steps, and computes every step again in the backward pass; *recorded* replays one
 graph, recorded once (``update.TracedGradients``), as all studies do. Every measurement has a process of its own,
-because memory that a process has used once stays with it. Time is that of the processor, so that other load on the
-machine disturbs it little; like memory it belongs to the machine that it was measured on.
+because memory that a process has used once stays with it. Time is that of the processor, and every update is followed
+by a supervised one: other load on the machine disturbs both alike, and their ratio little.
 """
 
 import json
@@ -54,6 +54,7 @@ SPEC = Specification(
     id="e07_cost", title="Time and memory of long horizons", chapter="06_long_horizons", variants=_VARIANTS,
     seeds=(0, 1, 2, 3, 4, 5), budgets=dict.fromkeys(_VARIANTS, (0,)),
     metrics={"time": "median processor time of loss and gradient [s]",
+             "relative": "the same, divided by that of supervised training in turn with it: median of the ratios",
              "memory": "peak memory of loss and gradient, above that of the set-up [MB]; NaN where it is not known",
              "equal": "1 if all gradients equal, bit for bit, those of the plain way (or of a repetition), else 0"},
     settings={"batch": BATCH, "length": LENGTH, "width": e07.WIDTH, "num_blocks": e07.NUM_BLOCKS,
@@ -77,7 +78,8 @@ def _elsewhere(function: Callable, row: Variant, seeds: Sequence[int], environme
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False,
                           env={**os.environ, **environment})
     if done.returncode:
-        raise RuntimeError(f"e07_cost: the process that measures {row} failed:\n{done.stderr[-2000:]}")
+        reason = done.stderr[-2000:] or f"it was ended by signal {-done.returncode}"
+        raise RuntimeError(f"e07_cost: the process that measures {row} failed:\n{reason}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -109,16 +111,24 @@ def measure_memory(way: str, num_steps: int, seed: int) -> dict[str, float]:
 
 
 def measure_time(way: str, num_steps: int, seed: int) -> dict[str, float]:
-    """Median processor time of one loss and gradient [s], after a first one that does not count."""
-    batch = example(num_steps, seed)
-    gradients = ways(way, num_steps, seed, batch)
+    """Median processor time of one loss and gradient [s], and relative to supervised training, by turns."""
+    turns = []
+    for name, m in ((way, num_steps), ("supervised", 1)):
+        batch = example(m, seed)
+        turns.append((ways(name, m, seed, batch), batch))
+    for gradients, batch in turns:
+        gradients(batch)  # the first call needs more than the others
+    times: list[list[float]] = []
+    while len(times) < 3 or sum(first for first, _ in times) < SECONDS:
+        times.append([_processor_time(*turn) for turn in turns])
+    return {"time": statistics.median(first for first, _ in times),
+            "relative": statistics.median(first / second for first, second in times)}
+
+
+def _processor_time(gradients: Gradients, batch: dict[str, Tensor]) -> float:
+    start = time.process_time()
     gradients(batch)
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < SECONDS:
-        start = time.process_time()
-        gradients(batch)
-        times.append(time.process_time() - start)
-    return {"time": statistics.median(times)}
+    return time.process_time() - start
 
 
 def example(num_steps: int, seed: int) -> dict[str, Tensor]:

@@ -75,8 +75,8 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
                   metric: str) -> tuple[pandas.Series, pandas.Series]:
     """The metric of two variants at equal wall-clock: the longest time that the budgets of both reach.
 
-    An update takes what ``seconds_per_update`` says, the median over a variant's budgets. Between budgets the metric is
-    interpolated (``statistics.at_time``), never extrapolated. Both are empty if a budget is missing.
+    An update takes what ``seconds_per_update`` says of a variant's least disturbed training. Between budgets the metric
+    is interpolated (``statistics.at_time``), never extrapolated. Both are empty if a budget is missing.
     """
     series = [_by_time(frame, variant, budgets, metric) for variant, budgets in ((a, budgets_a), (b, budgets_b))]
     if any(errors.empty for _, errors in series):
@@ -128,7 +128,7 @@ def _missing(name: str) -> Finding:
 def _by_time(frame: pandas.DataFrame, variant: str, budgets: Sequence[int], metric: str):
     """Times [s] of the budgets and the metric (seeds, budgets)."""
     errors = pandas.concat([per_seed(frame, variant, n, metric) for n in budgets], axis=1, join="inner")
-    per_update = pandas.concat([per_seed(frame, variant, n, "seconds_per_update") for n in budgets]).median()
+    per_update = pandas.concat([per_seed(frame, variant, n, "seconds_per_update") for n in budgets]).min()
     if errors.empty or not per_update > 0:  # NaN if every training diverged at its first update
         return None, errors[:0]
     return np.array(budgets) * per_update, errors

@@ -132,7 +132,7 @@ class _Row:
             self.box(there, ABOVE, HALF, "R", SOLVER)
         else:
             text = {"batch": f"$r_{{{step}}}$", "input": "$u_0$"}.get(self.found.target, "target")
-            self.write(there, ABOVE, text)
+            self.write(there + HALF - 0.08, ABOVE, text, ha="right")
         self.line([(there + HALF - 0.02, ABOVE), (x - HALF - 0.06, ABOVE)], [])
 
     def network_colour(self, back: Edge) -> str:
