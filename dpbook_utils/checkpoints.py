@@ -97,13 +97,7 @@ def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[
 
     What a plain function holds (a metric, the rule of a ``LambdaLR``) and batches after the first are not looked into.
     """
-    result = {name: str(value) for name, value in settings.items()}
-    for name, module in objective.named_modules():
-        plain = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_" and key != "training"}
-        result[f"operator {name or 'objective'}"] = f"{type(module).__name__}({_describe(plain)})"
-        if isinstance(module, Solver):
-            for key, value in module.named_buffers(recurse=False):
-                result[f"constant {name}.{key}"] = digest({key: value})
+    result = {name: str(value) for name, value in settings.items()} | operators(objective, "objective")
     for name, value in learned(objective).items():
         result[f"weight {name}"] = f"{tuple(value.shape)} {value.dtype} on {value.device.type}"
     for number, group in enumerate(optimizer.param_groups):
@@ -111,12 +105,24 @@ def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[
         # A schedule moves lr and keeps where it started in initial_lr.
         constants["lr"] = float(group.get("initial_lr", group["lr"]))
         size = len(group["params"])
-        result[f"optimizer group {number}"] = f"{type(optimizer).__name__}({_describe(constants)}), {size} tensors"
+        result[f"optimizer group {number}"] = f"{type(optimizer).__name__}({describe(constants)}), {size} tensors"
     if schedule is not None:
-        result["schedule"] = f"{type(schedule).__name__}({_describe(schedule.state_dict())})"
+        result["schedule"] = f"{type(schedule).__name__}({describe(schedule.state_dict())})"
     for name, value in first_batch.items():
         is_tensor = isinstance(value, Tensor)
         result[f"first batch, {name}"] = f"{tuple(value.shape)} {digest({name: value})}" if is_tensor else repr(value)
+    return result
+
+
+def operators(chain: nn.Module, label: str) -> dict[str, str]:
+    """What each part of a chain is, with its settings and a solver's constants; ``label`` names the whole."""
+    result = {}
+    for name, module in chain.named_modules():
+        plain = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_" and key != "training"}
+        result[f"operator {name or label}"] = f"{type(module).__name__}({describe(plain)})"
+        if isinstance(module, Solver):
+            for key, value in module.named_buffers(recurse=False):
+                result[f"constant {name}.{key}"] = digest({key: value})
     return result
 
 
@@ -154,12 +160,12 @@ def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
 _MOVING = ("last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step", "T_cur", "T_i")
 
 
-def _describe(value) -> str:
+def describe(value) -> str:
     """Text that is equal for equal settings, in every process."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_describe(v)}" for key, v in value.items() if key not in _MOVING)
+        return ", ".join(f"{key}={describe(v)}" for key, v in value.items() if key not in _MOVING)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_describe, value)) + "]"
+        return "[" + ", ".join(map(describe, value)) + "]"
     if isinstance(value, Tensor):
         return digest({"": value})
     if value is None or isinstance(value, (bool, int, float, str, FullGradient)):

@@ -50,8 +50,8 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
     Args:
         objective: what is minimised; trained in ``.train()`` mode (noise on), left in the mode it came in.
         batches: dicts ``{"u0": ..., "reference": ..., **physical parameters}``. Update k gets batch k: ``batches[k]``
-            where there is indexing (``data.Windows``, a list), else the k-th item of an iteration. A finite source
-            starts over at its end (epochs). Iterating anew must give the same batches.
+            where there is indexing (``data.Windows``, ``data.Fresh``, a list), else the k-th item of an iteration. A
+            finite source starts over at its end (epochs). Iterating anew must give the same batches.
         optimizer: holds the objective's weights. Not L-BFGS, which evaluates the loss several times per step.
         num_updates: in total, those before a resume included.
         clip_norm: largest L2 norm of a member's gradient over all its weights; a longer one is scaled down to it.
@@ -163,7 +163,11 @@ def _check_arguments(objective, optimizer, num_updates, clip_norm, schedule, che
 def _check_source(batches, checkpoint) -> None:
     if isinstance(batches, Mapping):
         raise TypeError("fit: batches is one dict; give a list [batch] to train on the same batch at every update")
-    if hasattr(batches, "__len__") and len(batches) == 0:
+    try:
+        is_empty = len(batches) == 0
+    except TypeError:  # endless: no length, or a DataLoader of a stream, which has a method that finds none
+        is_empty = False
+    if is_empty:
         raise ValueError("fit: batches is empty; give at least one batch")
     if checkpoint is not None and isinstance(batches, Iterator):
         raise TypeError("fit: batches is an iterator, which cannot start over when training resumes from its "

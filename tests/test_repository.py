@@ -150,7 +150,7 @@ def test_the_package_asks_for_little_and_agrees_with_the_pins():
     names = {re.split(r"[<=>]", entry)[0] for entry in required}
     assert not {"torch", "numpy"} & names, "the user's own builds must stay"
     for entry in sum(PROJECT["project"]["optional-dependencies"].values(), required):
-        name, pin = re.fullmatch(r"([\w-]+)(?:==([\w.]+)|<\d+)?", entry).groups()
+        name, pin = re.fullmatch(r"([\w-]+)(?:==([\w.]+)|[<>]=?\d+)?", entry).groups()
         assert name in pins, f"{name} is required by pyproject.toml and not pinned"
         assert pin in (None, pins[name])
 
