@@ -6,6 +6,7 @@ remains. The third depends on the solver's price against the disk's.
 """
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -31,17 +32,23 @@ ROUNDING = 1e-5
 
 
 class Seconds(NamedTuple):
-    """What a training costs, all seeds together: one update, generating a batch, writing a batch and reading it [s]."""
+    """What a training costs, all seeds together [s].
+
+    Attributes:
+        update: one update from memory.
+        fresh: one update with the generation of its batch.
+        storing: generating a batch for a fixed set, writing and reading it.
+    """
 
     update: float
-    generation: float
+    fresh: float
     storing: float
 
     def total(self, size: int | None, budget: float) -> float:
         """With a fixed set of so many trajectories per seed, held in memory, or fresh ones (None)."""
         if size is None:
-            return budget * (self.update + self.generation)
-        return size / PER_BATCH * (self.generation + self.storing) + budget * self.update
+            return budget * self.fresh
+        return size / PER_BATCH * self.storing + budget * self.update
 
 
 def substeps(number: int) -> str:
@@ -51,14 +58,15 @@ def substeps(number: int) -> str:
 
 def seconds(e02: pandas.DataFrame, throughput: pandas.DataFrame, loss: str) -> Seconds | None:
     """Medians over seeds, sets and budgets; None while a measurement is missing."""
-    trained = [per_seed(e02, f"{size} stored, {loss}", n, "seconds_per_update") for size in SIZES for n in BUDGETS]
-    generated = [per_seed(e02, f"fresh, {loss}", n, "generation") for n in BUDGETS]
-    stored = [per_seed(throughput, substeps(STUDY), 0, name) for name in ("writing", "in_order")]
-    if any(values.empty for values in (*trained, *generated, *stored)):
-        return None
-    writing, reading = (values.median() for values in stored)
-    return Seconds(pandas.concat(trained).median(), pandas.concat(generated).median(),
-                   PER_BATCH * len(SEEDS) * (writing + reading))
+    def median(sizes: Iterable[str], metric: str) -> float:
+        return pandas.concat([per_seed(e02, f"{size}, {loss}", n, metric) for size in sizes for n in BUDGETS]).median()
+
+    writing, reading = (per_seed(throughput, substeps(STUDY), 0, name).median() for name in ("writing", "in_order"))
+    stored = [f"{size} stored" for size in SIZES]
+    generating = median(["fresh"], "generation")
+    found = Seconds(median(stored, "seconds_per_update"), median(["fresh"], "seconds_per_update"),
+                    generating + PER_BATCH * len(SEEDS) * (writing + reading))
+    return None if any(map(math.isnan, found)) else found
 
 
 def at_equal_time(e02: pandas.DataFrame, cost: Seconds | None, size: int, loss: str,
@@ -117,8 +125,8 @@ def decide_sampling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         if len(frame) else 0
     note = f"All three errors are smaller than with fixed sets of: {', '.join(won) or 'no size'}."
     if all(times.values()):
-        extra = ", ".join(f"{cost.generation / cost.update:.0%} ({loss})" for loss, cost in times.items())
-        note += f" A fresh batch adds to an update: {extra}."
+        extra = ", ".join(f"{cost.fresh / cost.update - 1:.0%} ({loss})" for loss, cost in times.items())
+        note += f" Fresh data makes an update dearer by {extra}."
     verdict = conclude([f for findings in found.values() for f in findings], list(joined.values()),
                        f"the time of {LAST:,} updates with a fixed set", shown=shown,
                        note=f"{note} Roll-outs that blew up, in sets of results: {blown}.")
