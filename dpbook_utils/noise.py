@@ -1,5 +1,15 @@
-"""Noise on the state, active in ``.train()`` only, like dropout.   Chapter: 07_noise."""
+"""Noise on the state, active in ``.train()`` only, like dropout.   Chapter: 07_noise.
 
+Noise in the chain leaves the target where it is: ``Sequential(GaussianNoise(sigma), P, Additive(N))`` is asked for the
+clean next state. Noise in the data, ``Perturbed(batches, GaussianNoise(sigma))``, is there before the target is
+computed: with ``objectives.from_solver(reference)`` the same chain without noise is asked for what the reference makes
+of the noisy state.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +30,49 @@ class GaussianNoise(nn.Module):
         self.sigma = float(sigma)
 
     def forward(self, u: Tensor) -> Tensor:
-        return u + self.sigma * torch.randn_like(u) if self.training and self.sigma > 0 else u
+        return u + self.sigma * self.draw(u) if self.training and self.sigma > 0 else u
+
+    def draw(self, u: Tensor) -> Tensor:
+        """The noise of standard deviation 1, in the shape of the state."""
+        return torch.randn_like(u)
+
+
+class ShapedNoise(GaussianNoise):
+    r"""Gaussian noise with the energy spectrum of something else, such as a model's error, on periodic states in 1D.
+
+        u + sigma * w,   E_w(k) = E(k) / (2 sum_j E(j)),   w = A xi,   A circulant with A_k = (E_w(k) / E_xi(k))^{1/2}
+
+    with white xi, whose own spectrum is E_xi(k) = 1 / n, half of that at k = 0 and, for even n, at k = n / 2. The waves
+    of w are independent, so it has the spectrum E in the mean and the standard deviation 1 at every point.
+
+    Args:
+        sigma: standard deviation over all waves, in the units of the state.
+        spectrum: (n // 2 + 1,) energies by wave number, in any unit, as from ``evaluation.energy_spectrum``.
+        num_points: n.
+
+    Shapes: (batch, channels, n), unchanged; channels are independent.
+    Raises: ValueError for a spectrum of another length, with negative values, or without energy; for other states.
+    """
+
+    def __init__(self, sigma: float, spectrum: Tensor, num_points: int):
+        super().__init__(sigma)
+        expected = (num_points // 2 + 1,)
+        if tuple(spectrum.shape) != expected or not (spectrum >= 0).all() or not 0 < float(spectrum.sum()) < torch.inf:
+            raise ValueError(f"{type(self).__name__}: the spectrum has shape {tuple(spectrum.shape)}, smallest value "
+                             f"{float(spectrum.min()):g} and sum {float(spectrum.sum()):g}; {num_points} points need "
+                             f"{expected} values that are not negative, with a positive sum")
+        energy = spectrum.double() / (2 * spectrum.double().sum())
+        white = torch.full(expected, 1 / num_points, dtype=torch.float64)
+        white[[0, -1] if num_points % 2 == 0 else [0]] /= 2
+        gain = (energy / white).sqrt()
+        circulant = torch.fft.irfft(gain * torch.fft.rfft(torch.eye(num_points, dtype=torch.float64)), num_points)
+        self.register_buffer("circulant", circulant, persistent=False)
+
+    def draw(self, u: Tensor) -> Tensor:
+        if u.ndim != 3 or u.shape[-1] != len(self.circulant):
+            raise ValueError(f"{type(self).__name__}: the state has shape {tuple(u.shape)}; expected (batch, channels, "
+                             f"{len(self.circulant)})")
+        return torch.randn_like(u) @ self.circulant.to(u)
 
 
 class RandomWalkNoise(GaussianNoise):
@@ -38,12 +90,37 @@ class RandomWalkNoise(GaussianNoise):
             raise ValueError(f"{type(self).__name__}: num_frames is {num_frames}; a history has at least 1 frame")
         self.num_frames = num_frames
 
-    def forward(self, u: Tensor) -> Tensor:
-        if not self.training or self.sigma == 0:
-            return u
+    def draw(self, u: Tensor) -> Tensor:
         if u.shape[1] % self.num_frames:
             raise ValueError(f"{type(self).__name__}: {u.shape[1]} channels cannot hold {self.num_frames} frames; "
                              "give num_frames that divides them")
         frames = u.unflatten(1, (self.num_frames, -1))  # (batch, frames, channels, *spatial)
-        walk = torch.randn_like(frames).cumsum(1) * (self.sigma / self.num_frames**0.5)
-        return (frames + walk).flatten(1, 2)
+        return (torch.randn_like(frames).cumsum(1) / self.num_frames**0.5).flatten(1, 2)
+
+
+class Perturbed:
+    """Batches whose initial states carry noise: the reference of a batch stays, a target computed from u0 moves along.
+
+    ``perturbed[k]`` is a function of the seed and k alone, as ``data.Windows``' batches are.
+
+    Args:
+        batches: indexed without end, such as ``data.Windows``.
+        noise: one of the operators above.
+        seed: of the noise.
+    """
+
+    def __init__(self, batches, noise: GaussianNoise, seed: int = 0):
+        if not hasattr(batches, "__getitem__") or hasattr(batches, "__len__"):
+            raise TypeError(f"Perturbed: batches is a {type(batches).__name__}; give an endless source with "
+                            "batches[k], such as data.Windows")
+        self.batches, self.noise, self.seed = batches, noise.train(), seed
+
+    def __getitem__(self, k: int) -> dict[str, Tensor]:
+        batch = self.batches[k]
+        u0 = batch["u0"]
+        with torch.random.fork_rng([u0.device] if u0.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, k]).generate_state(1)[0]))
+            return {**batch, "u0": self.noise(u0)}
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[k] for k in itertools.count())

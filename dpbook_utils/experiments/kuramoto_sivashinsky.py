@@ -1,10 +1,10 @@
-r"""The correction of a coarse Kuramoto-Sivashinsky solver: the problem of E03, E04, E06 and E07.
+r"""The correction of a coarse Kuramoto-Sivashinsky solver: the problem of E03, E04, E06, E07 and E08.
 
 After List et al. 2025: 48 points, two sub-steps of 0.5 per step, the reference by ETDRK2 and the coarse solver by ETD1
 on the same grid; domains of length 16 pi times six factors, the length known to the network. Tested on shorter
 (0.85), longer (1.4) and intermediate (0.93, 1.15) domains that no training sees.
 
-Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons.   Source: list2025.
+Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons, 07_noise.   Source: list2025.
 """
 
 import functools
@@ -69,6 +69,11 @@ def coarse_solver() -> KuramotoSivashinsky:
 @functools.cache
 def trajectories(name: str) -> Trajectories:
     """``train``, ``validation`` (the same lengths, other states), or one of the test regions."""
+    return simulated(name)
+
+
+def simulated(name: str, before: int = 0) -> Trajectories:
+    """The same, simulated anew, with ``before`` more states in front of the first: a history that leads to it."""
     s = SETTINGS
     if name in s["test_lengths"]:
         factors, per_length, num_steps, seed = s["test_lengths"][name], s["tests_per_length"], s["test_steps"], "test"
@@ -77,7 +82,8 @@ def trajectories(name: str) -> Trajectories:
         num_steps = s["train_steps"] if name == "train" else s["horizon"]
     lengths = s["unit_length"] * torch.tensor(factors).repeat_interleave(per_length)
     u0 = random_fourier(len(lengths), s["num_points"], modes=s["modes"], seed=s["data_seeds"][seed])
-    return Trajectories(simulate(reference_solver(), u0, num_steps, warmup=s["warmup"], length=lengths), lengths)
+    states = simulate(reference_solver(), u0, num_steps + before, warmup=s["warmup"] - before, length=lengths)
+    return Trajectories(states, lengths)
 
 
 def network(seed: int, width: int, num_blocks: int, output_scale: float = SETTINGS["output_scale"]) -> ConvResNet:
@@ -118,14 +124,15 @@ def evaluate(step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
     """All METRICS of a step with ``num_seeds`` members, each with a leading axis of seeds."""
     found = {}
     for region in SETTINGS["test_lengths"]:
-        judged = _judge(step, num_seeds, trajectories(region))
+        data = trajectories(region)
+        judged = judge(*evaluation.predict(step, data.states, **_parameters(step, data)), num_seeds)
         found.update({f"{name}.{region}": value for name, value in judged.items()})
     return found
 
 
-def _judge(step: nn.Module, num_seeds: int, data: Trajectories) -> dict[str, Tensor]:
+def judge(prediction: Tensor, reference: Tensor, num_seeds: int) -> dict[str, Tensor]:
+    """METRICS of one region from what ``evaluation.predict`` gives; (num_seeds * samples, 400, 1, x) each."""
     s = SETTINGS
-    prediction, reference = evaluation.predict(step, data.states, **_parameters(step, data))
     error = _capped_error(prediction, reference)
     decorrelated = evaluation.time_to_decorrelation(evaluation.correlation(prediction, reference), s["decorrelation"])
     blown = evaluation.blow_up_step(prediction, reference)

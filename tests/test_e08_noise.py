@@ -1,0 +1,382 @@
+"""E08: every row is the training that its name says, and the rules of C15, C16 and C17 reach each of their outcomes."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from dpbook_utils import evaluation
+from dpbook_utils.data import random_fourier, simulate
+from dpbook_utils.experiments import claims, e04_unrolling, e08_history, e08_noise, e08_periodic, e08_rows, e08_small
+from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_utils.experiments import verdicts_e08 as verdicts
+from dpbook_utils.experiments.e08_rows import Noise, Phases, Variant
+from dpbook_utils.experiments.setups import Setup
+from dpbook_utils.gradients import NoSolverGradient
+from dpbook_utils.noise import GaussianNoise, RandomWalkNoise, ShapedNoise
+from dpbook_utils.physics.trace import TracedSolver
+
+SEEDS = (1, 2)
+BEFORE = 2
+SMALL_WIDTH = (4, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_problem():
+    """Two short trajectories instead of 36 long ones, and solvers that are recorded once."""
+    lengths = ks.SETTINGS["unit_length"] * torch.tensor([0.9, 1.2])
+    u0 = random_fourier(2, ks.SETTINGS["num_points"], modes=4, seed=0)
+    coarse, reference = TracedSolver(ks.coarse_solver()), TracedSolver(ks.reference_solver())
+    states = simulate(reference, u0, 24 + BEFORE, warmup=40, length=lengths)
+
+    def simulated(name, before=0):
+        return ks.Trajectories(states[:, BEFORE - before:], lengths)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ks, "simulated", simulated)
+        patch.setattr(ks, "trajectories", simulated)
+        patch.setattr(ks, "coarse_solver", lambda: coarse)
+        patch.setattr(ks, "reference_solver", lambda: reference)
+        e08_history.trajectories.cache_clear()
+        yield
+    e08_history.trajectories.cache_clear()
+    e08_rows.error_spectrum.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return ks.windows(SEEDS, 3, 2)[0]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return ks.ensemble(SEEDS, *SMALL_WIDTH)
+
+
+def total(error):
+    """The sum over members of mean squared errors: (members * batch, ...) -> scalar."""
+    return error.square().flatten(1).mean(1).unflatten(0, (len(SEEDS), -1)).mean(1).sum()
+
+
+# Each row against a computation of its own
+
+
+def test_white_noise_keeps_the_clean_next_state(batch, networks):
+    row = e08_noise.noisy("white", 0.1)
+    torch.manual_seed(0)
+    loss = e08_rows.objective(ks, row, networks)(**batch)
+    torch.manual_seed(0)
+    sigma = 0.1 * float(ks.trajectories("train").states.std())
+    u = ks.coarse_solver()(batch["u0"] + sigma * torch.randn_like(batch["u0"]), length=batch["length"])
+    assert torch.allclose(loss, total(u + networks(u, length=batch["length"]) - batch["reference"][:, 0]), rtol=1e-4)
+
+
+def test_a_moved_target_is_the_references_step_from_the_noisy_state(batch, networks):
+    """The noise is in the data: the objective has none, and its target starts where the chain starts."""
+    row = e08_noise.noisy("moved target", 0.1)
+    objective = e08_rows.objective(ks, row, networks)
+    assert not any(isinstance(module, GaussianNoise) for module in objective.modules())
+    noisy = e08_rows.Perturbed(ks.windows(SEEDS, 3, 2), e08_rows.operator(ks, row.noise), seed=1)[0]
+    deviation = (noisy["u0"] - batch["u0"]).std() / ks.trajectories("train").states.std()
+    assert deviation == pytest.approx(0.1, rel=0.2)
+    u = ks.coarse_solver()(noisy["u0"], length=noisy["length"])
+    target = ks.reference_solver()(noisy["u0"], length=noisy["length"])
+    assert torch.allclose(objective(**noisy), total(u + networks(u, length=noisy["length"]) - target), rtol=1e-4)
+    assert not torch.allclose(target, noisy["reference"][:, 0], atol=0.05)
+
+
+@pytest.mark.parametrize("family", ["WIG-3", "NOG-3"])
+def test_noise_on_the_iterations_enters_every_step(batch, networks, family):
+    row = e08_noise.noisy(family, 0.1)
+    torch.manual_seed(0)
+    loss = e08_rows.objective(ks, row, networks)(**batch)
+    torch.manual_seed(0)
+    u, errors, sigma = batch["u0"], [], 0.1 * float(ks.trajectories("train").states.std())
+    for k in range(3):
+        u = u + sigma * torch.randn_like(u)
+        u = ks.coarse_solver()(u.detach() if family == "NOG-3" else u, length=batch["length"])
+        u = u + networks(u, length=batch["length"])
+        errors.append(u - batch["reference"][:, k])
+    expected = sum(total(error) for error in errors) / 3
+    assert torch.allclose(loss, expected, rtol=1e-4)
+    weights = list(networks.parameters())
+    found, wanted = (torch.cat([g.flatten() for g in torch.autograd.grad(x, weights)]) for x in (loss, expected))
+    assert (found - wanted).norm() < 1e-3 * wanted.norm()
+
+
+def test_shaped_noise_has_the_measured_spectrum_and_the_stated_deviation(monkeypatch):
+    monkeypatch.setattr(e08_rows, "MEASURED", {"seeds": (100,), "updates": 2})
+    e08_rows.error_spectrum.cache_clear()
+    noise = e08_rows.operator(ks, Noise(0.1, "shaped"))
+    assert isinstance(noise, ShapedNoise)
+    torch.manual_seed(0)
+    found = noise(torch.zeros(20_000, 1, ks.SETTINGS["num_points"]))
+    assert float(found.std()) == pytest.approx(0.1 * e08_rows.deviation(ks), rel=0.02)
+    spectrum = evaluation.energy_spectrum(found.unsqueeze(1)).mean((0, 1))
+    measured = e08_rows.error_spectrum(ks)
+    assert torch.allclose(spectrum / spectrum.sum(), measured / measured.sum(), rtol=0.1, atol=1e-4)
+    e08_rows.error_spectrum.cache_clear()
+
+
+def test_one_step_errors_are_those_of_the_pairs(networks):
+    data, step = ks.trajectories("train"), ks.hybrid(networks)
+    error = e08_rows.one_step_error(ks, step, "train")
+    assert error.shape == (len(SEEDS) * 2 * 24, 1, 1, ks.SETTINGS["num_points"])
+    u = ks.coarse_solver()(data.states[1, 5:6], length=data.lengths[1:])
+    member = networks.member(1)
+    expected = u + member(u, length=data.lengths[1:]) - data.states[1, 6:7]
+    assert torch.allclose(error[2 * 24 + 24 + 5], expected, atol=1e-5)
+
+
+# The history
+
+
+def test_histories_are_the_problems_states_with_those_before_them():
+    own, theirs = e08_history.trajectories("train"), ks.trajectories("train")
+    assert own.states.shape[:3] == (2, theirs.states.shape[1], e08_history.NUM_FRAMES)
+    assert torch.equal(own.states[:, :, -1:], theirs.states)
+    assert torch.equal(own.states[:, 1:, 1], theirs.states[:, :-1, 0])
+    assert torch.equal(own.states[:, 2:, 0], theirs.states[:, :-2, 0])
+    batch, other = (problem.windows(SEEDS, 3, 4)[0] for problem in (e08_history, ks))
+    assert torch.equal(batch["u0"][:, -1:], other["u0"]) and torch.equal(batch["reference"][:, :, -1:],
+                                                                         other["reference"])
+
+
+def test_a_step_with_a_history_corrects_the_newest_and_drops_the_oldest():
+    networks = e08_history.ensemble(SEEDS, *SMALL_WIDTH)
+    batch = e08_history.windows(SEEDS, 1, 2)[0]
+    u, length = batch["u0"], batch["length"]
+    coarse = ks.coarse_solver()(u[:, -1:], length=length)
+    correction = networks(torch.cat([u, coarse], 1), length=length)
+    expected = torch.cat([u[:, 1:], coarse + correction], 1)
+    step = e08_history.hybrid(networks)
+    assert torch.allclose(step(u, length=length), expected, atol=1e-6)
+    assert correction.abs().max() > 0
+    loss = e08_rows.objective(e08_history, Variant(Setup()), networks)(**batch)
+    assert torch.allclose(loss, total(expected[:, -1:] - batch["reference"][:, 0, -1:]), rtol=1e-4)
+
+
+def test_the_walk_ends_at_sigma_of_the_data():
+    noise = e08_rows.operator(e08_history, Noise(0.1, "walk"))
+    assert isinstance(noise, RandomWalkNoise) and noise.num_frames == e08_history.NUM_FRAMES
+    assert noise.sigma == pytest.approx(0.1 * float(ks.trajectories("train").states.std()))
+
+
+def test_a_solver_with_a_history_refuses_what_the_solver_refuses():
+    step = e08_history.Append(ks.solver(ks.etd1), 3)
+    with pytest.raises(ValueError, match="length"):
+        step(torch.zeros(1, 3, 48), length=-1.0)
+    with pytest.raises(ValueError, match=r"expected \(batch, 3, 48\)"):
+        step(torch.zeros(1, 1, 48), length=50.0)
+
+
+# Training in phases, and what the records hold
+
+
+def test_two_phases_are_two_trainings_one_after_the_other(monkeypatch):
+    calls = []
+
+    def train(setup, objective, batches, budget, **options):
+        calls.append((setup.num_steps, objective.rollout.num_steps, budget,
+                      any(isinstance(module, GaussianNoise) for module in objective.modules())))
+        return e08_rows.History.empty(budget, len(SEEDS))
+
+    monkeypatch.setattr(e08_rows, "train", train)
+    row = e08_noise.phases(e08_noise.noisy("white", 0.01), 1e-3)
+    assert isinstance(row, Phases) and row.then.setup.learning_rate == 1e-3
+    e08_rows.fitted(ks, row, ks.ensemble(SEEDS, *SMALL_WIDTH), SEEDS, 100, None)
+    assert calls == [(1, 1, 125, True), (3, 3, 50, False)]
+
+
+def test_a_row_gives_all_metrics_of_its_study(monkeypatch):
+    monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
+    monkeypatch.setitem(ks.SETTINGS, "test_steps", 24)
+    for row in (e08_noise.noisy("white", 0.01), e08_noise.phases(Variant(e08_noise.ONE), 1e-3)):
+        found = e08_rows.run(ks, row, SEEDS, 4, ("inside",), None)
+        expected = {name for name in ks.METRICS if name.endswith(".inside")} | set(e08_rows.extra_metrics(("inside",)))
+        assert set(found) == expected
+        assert {len(value) for value in found.values()} == {len(SEEDS)}
+        assert found["diverged_at"].tolist() == [-1, -1] and (found["drift.inside"] <= 2).all()
+
+
+def test_drift_is_the_change_of_the_mean(monkeypatch):
+    class Lift(torch.nn.Module):
+        def forward(self, u):
+            return u + 0.001
+
+    monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
+    found = e08_rows.judged(ks, Lift(), 1, ("inside",))
+    assert float(found["drift.inside"]) == pytest.approx(0.024 / e08_rows.deviation(ks), rel=0.01)
+
+
+# The specifications
+
+
+@pytest.mark.parametrize("module", [e08_noise, e08_periodic, e08_small])
+def test_rows_differ_from_their_base_in_the_noise_alone(module):
+    variants = module.SPEC.variants
+    for family, base in verdicts.BASE.items():
+        for sigma in verdicts.SIGMAS:
+            row = variants.get(verdicts.name(family, sigma))
+            if row is None:
+                continue
+            base_row = variants[base] if base in variants else variants["WIG-3, rate 0.003"]
+            assert row.setup == base_row.setup and row.setup.sigma == 0
+            assert row.noise.sigma == sigma and base_row.noise is None
+            assert (row.noise.target == "moved") == (family == "moved target")
+            assert row.noise.kind == (family if family in ("shaped", "walk") else "white")
+
+
+def test_references_are_those_of_e04():
+    for name in ("ONE", "NOG-3", "WIG-3", "WIG-8"):
+        ours, theirs = e08_noise.SPEC.variants[name], e04_unrolling.SPEC.variants[name]
+        for field in ("num_steps", "placement", "learning_rate", "clip_norm", "batch_size", "curriculum"):
+            assert getattr(ours.setup, field) == getattr(theirs.setup, field), (name, field)
+        assert type(ours.setup.gradient) is type(theirs.setup.gradient)
+    assert isinstance(e08_noise.SPEC.variants["NOG-3"].setup.gradient, NoSolverGradient)
+    assert (e08_rows.WIDTH, e08_rows.NUM_BLOCKS) == (theirs.width, theirs.num_blocks)
+    assert e08_noise.LONGEST == e04_unrolling.LONGEST
+
+
+def test_every_comparison_of_the_verdicts_is_in_a_specification():
+    for grid, module in ((verdicts.GRID, e08_noise), (verdicts.PERIODIC_GRID, e08_periodic),
+                         (verdicts.SMALL_GRID, e08_small)):
+        for family, budgets in grid.items():
+            for budget, sigmas in budgets.items():
+                for sigma in sigmas:
+                    assert budget in module.SPEC.budgets[verdicts.name(family, sigma)]
+    for first in ("", "ONE", *(verdicts.name("white", sigma) for sigma in verdicts.FIRST)):
+        for rate in verdicts.DP_RATES:
+            assert e08_small.SPEC.budgets[verdicts.dp_name(first, rate)] == (verdicts.DP_BUDGET,)
+
+
+def test_the_whole_study_fits_into_an_hour_and_a_quarter():
+    seconds = sum(module.cost(task.variant, task.budget) for module in (e08_noise, e08_periodic, e08_small)
+                  for task in module.SPEC.tasks())
+    assert seconds < 76 * 60
+
+
+# The rules
+
+
+SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])
+
+
+def frames(changed=(), *, seeds=6, leave_out=()):
+    """Made-up records of all three studies: every number is 1, and no roll-out blows up.
+
+    ``changed[study, variant, metric]``, or with the budget as a fourth part, says where it is not so.
+    """
+    changed, made = dict(changed), {}
+    for module in (e08_noise, e08_periodic, e08_small):
+        spec, rows = module.SPEC, []
+        scalars = [m for m in spec.metrics if not m.startswith(("curve", "survival", "losses"))]
+        for variant, budgets in spec.budgets.items():
+            for budget in budgets:
+                for seed in range(seeds if variant not in leave_out else 0):
+                    noise = SCATTER[seed] * (1 + 0.02 * ((seed + len(variant)) % 3 - 1))
+                    row = {metric: changed.get((spec.id, variant, metric, budget),
+                                               changed.get((spec.id, variant, metric), float("blown" not in metric)))
+                           for metric in scalars}
+                    row = {metric: value if metric.startswith(("blown", "diverged", "seconds")) else value * noise
+                           for metric, value in row.items()}
+                    rows.append({"variant": variant, "budget": budget, "seed": seed, **row})
+        made[spec.id] = pandas.DataFrame(rows)
+    return made
+
+
+def outcome(claim, made):
+    return claims.judge(e08_noise.CLAIMS[claim], made)
+
+
+BEST = verdicts.name("white", 1e-2)
+OVERFITS = {("e08_small", "ONE", "rms_train", 6300): 0.5, ("e08_small", "ONE", "one_step.inside", 1500): 0.5,
+            ("e08_small", BEST, "validation"): 0.5, ("e08", BEST, "validation"): 0.5,
+            ("e08", "WIG-3, sigma 0.01", "validation"): 0.5}
+HELPS = OVERFITS | {("e08_small", BEST, "error.inside"): 0.5, ("e08_small", BEST, "one_step.inside"): 0.8,
+                    ("e08", BEST, "drift.inside"): 0.5, ("e08", "WIG-3, sigma 0.01", "drift.inside"): 0.5}
+
+
+def test_noise_helps_against_overfitting_and_drift():
+    verdict = outcome("C15", frames(HELPS))
+    assert verdict.outcome == "supported", verdict
+    assert f"little data: {BEST}" in verdict.note and "6,000 updates: WIG-3, sigma 0.01" in verdict.note
+    name = "little data: error over 12 steps, white noise / ONE, 6,300 updates"
+    assert verdict.effect(name).value == pytest.approx(0.5, rel=0.05)
+
+
+def test_noise_helps_under_conditions():
+    without_drift = {key: value for key, value in HELPS.items() if "drift" not in key[2]}
+    assert outcome("C15", frames(without_drift)).outcome == "supported under conditions"
+    blown = {("e08", "ONE", "blown_up.below", 1500): 0.9}
+    assert outcome("C15", frames(OVERFITS | blown)).outcome == "supported under conditions"
+    shaped = {("e08", verdicts.name("shaped", sigma), "drift.inside", 1500): 0.5 for sigma in verdicts.SIGMAS}
+    assert outcome("C15", frames(OVERFITS | shaped)).outcome == "supported under conditions"
+
+
+def test_noise_does_not_help():
+    assert outcome("C15", frames()).outcome == "not supported"
+    only_elsewhere = {("e08", verdicts.name("white", 3e-2), "drift.inside"): 0.5}  # not the sigma that validation chose
+    assert outcome("C15", frames(OVERFITS | only_elsewhere)).outcome == "not supported"
+
+
+MORE_ACCURATE = {("e08", wig, f"error.{region}"): 0.5 for wig in verdicts.WIG for region in verdicts.REGIONS} | {
+    ("e08", wig, "decorrelation.inside"): 2.0 for wig in verdicts.WIG} | {
+    ("e08_periodic", wig, "error.inside"): 0.5 for wig in verdicts.WIG}
+SECONDS = {("e08", wig, "seconds_per_update"): 2.5 for wig in verdicts.WIG}
+
+
+def test_undirected_noise_is_less_accurate():
+    verdict = outcome("C16", frames(MORE_ACCURATE | SECONDS))
+    assert verdict.outcome == "supported", verdict
+    assert verdict.effect("error inside, WIG-8 / shaped, 6,000 updates").value == pytest.approx(0.5, rel=0.05)
+
+
+def test_undirected_noise_is_less_accurate_under_conditions():
+    tie = {key: value for key, value in MORE_ACCURATE.items() if key[0] == "e08"}
+    verdict = outcome("C16", frames(tie | SECONDS))
+    assert verdict.outcome == "supported under conditions" and "periodic: error inside, WIG-3" in verdict.note
+    timed = frames(SECONDS | {("e08", "ONE", "validation"): 1.0} | {
+        ("e08", verdicts.name("white", sigma), "error.inside", 15000): 2.0 for sigma in verdicts.WEAK})
+    assert outcome("C16", timed).outcome == "supported under conditions"
+
+
+def test_undirected_noise_is_as_accurate():
+    assert outcome("C16", frames(SECONDS)).outcome == "not supported"
+    better = {("e08", BEST, f"error.{region}"): 0.3 for region in verdicts.REGIONS}
+    assert outcome("C16", frames(SECONDS | better | {("e08", BEST, "validation"): 0.3})).outcome == "not supported"
+
+
+BOTH = verdicts.dp_name(BEST, 1e-3)
+START = OVERFITS | {("e08_small", BOTH, "validation"): 0.5, ("e08_small", BOTH, "error.inside"): 0.5}
+
+
+def test_noise_is_a_good_start():
+    verdict = outcome("C17", frames(START))
+    assert verdict.outcome == "supported", verdict
+    assert BOTH in verdict.note
+
+
+def test_noise_is_a_good_start_under_conditions():
+    """Any start is as good: then it is not the noise."""
+    plain = {("e08_small", verdicts.dp_name("ONE", rate), "error.inside"): 0.5 for rate in verdicts.DP_RATES}
+    verdict = outcome("C17", frames(START | plain))
+    assert verdict.outcome == "supported under conditions" and "ONE, then DP" in verdict.note
+
+
+def test_noise_is_no_good_start():
+    alone = {("e08_small", BEST, "error.inside"): 0.5}
+    assert outcome("C17", frames(START | alone)).outcome == "not supported"
+    direct = {("e08_small", verdicts.dp_name("", rate), "error.inside"): 0.4 for rate in verdicts.DP_RATES}
+    assert outcome("C17", frames(START | direct)).outcome == "not supported"
+
+
+@pytest.mark.parametrize("claim", ["C15", "C16", "C17"])
+def test_undecided_without_all_rows_or_seeds(claim):
+    made = frames(START | HELPS | MORE_ACCURATE | SECONDS)
+    assert outcome(claim, made).outcome != "undecided"
+    assert outcome(claim, frames(seeds=5)).outcome == "undecided"
+    assert outcome(claim, frames(leave_out=(BEST,))).outcome == "undecided"  # sigma cannot be chosen
+    assert outcome(claim, {}).outcome == "undecided"
+    for missing in set(made) & set(e08_noise.CLAIMS[claim].experiments):
+        assert outcome(claim, {name: frame for name, frame in made.items() if name != missing}).outcome == "undecided"
