@@ -1,10 +1,20 @@
-"""E00: is the gradient of every solver the derivative of its values?   Chapter: 00_solver_as_operator."""
+"""E00: is the gradient of every solver the derivative of its values?   Chapter: 00_solver_as_operator.
 
+Central differences in double precision against the backward pass: for the recorded solver alone, by its state and all
+of its parameters, and for a network that stands before the solver in a chain of two steps, by the network's weights.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
+from torch.nn.utils import parameters_to_vector
 
+from ..coupling import Additive
+from ..diagnostics import gradient_check
+from ..networks import ConvResNet
 from ..physics.advection import central, interpolated, semi_lagrangian, upwind
 from ..physics.advection_diffusion import AdvectionDiffusion
 from ..physics.burgers import Burgers
@@ -12,6 +22,13 @@ from ..physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from ..physics.navier_stokes import NavierStokes, mac_cormack
 from ..physics.navier_stokes import semi_lagrangian as staggered_semi_lagrangian
 from ..physics.solver import Solver
+from ..physics.trace import trace
+from ..rollout import Rollout, Sequential
+from .spec import Specification, Task
+from .verdicts_e00 import CLAIMS as CLAIMS
+from .verdicts_e00 import SOLVERS, TOLERANCE
+
+NUM_STEPS, WIDTH, NUM_BLOCKS = 2, 4, 1  # of the chain with a network
 
 
 class Case(NamedTuple):
@@ -56,3 +73,43 @@ def cases(seed: int = 0) -> dict[str, Case]:
             NavierStokes((16, 16), (1.0, 1.0), 0.01, scheme), velocity,
             {"viscosity": values(0.01, 0.02), "force": random(2, 2, 16, 16)})
     return found
+
+
+def solver_error(case: Case, seed: int) -> float:
+    """The largest relative error among the gradients by the state and by each parameter."""
+    solver = trace(case.solver, case.u, **case.parameters)
+    return max(gradient_check(solver, {"u": case.u} | case.parameters, seed=seed).values())
+
+
+def network_error(case: Case, seed: int) -> float:
+    """The relative error of the gradient by the weights of a network before the solver."""
+    channels = case.u.shape[1]
+    network = ConvResNet(case.u.ndim - 2, channels, channels, width=WIDTH, num_blocks=NUM_BLOCKS, seed=seed).double()
+    chain = Rollout(Sequential(Additive(network), trace(case.solver, case.u, **case.parameters)), NUM_STEPS)
+    shapes = {name: weight.shape for name, weight in chain.named_parameters()}
+
+    def simulated(weights: Tensor) -> Tensor:
+        parts = weights.split([shape.numel() for shape in shapes.values()])
+        named = {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts)}
+        return functional_call(chain, named, (case.u,), case.parameters)
+
+    weights = parameters_to_vector(chain.parameters()).detach()
+    return gradient_check(simulated, {"weights": weights}, seed=seed)["weights"]
+
+
+SPEC = Specification(
+    id="e00", title="Gradients against finite differences", chapter="00_solver_as_operator",
+    variants={name: name for name in SOLVERS}, budgets=dict.fromkeys(SOLVERS, (0,)), seeds=(0, 1, 2, 3, 4, 5),
+    metrics={"solver": "largest relative error of the gradients by state and parameters",
+             "network": "relative error of the gradient by the weights of a network before the solver, two steps",
+             "right": f"1 if both are below {TOLERANCE:g}, else 0"},
+    settings={"num_steps": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS), "tolerance": TOLERANCE},
+    checks=(Task("Burgers, Central", 0, (0, 1)),), checked=("right",))  # the errors themselves are rounding
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    """Check one solver; a seed draws states, parameters, weights and directions."""
+    chosen = [cases(seed)[variant] for seed in seeds]
+    errors = {name: torch.tensor([check(case, seed) for case, seed in zip(chosen, seeds)], dtype=torch.float64)
+              for name, check in (("solver", solver_error), ("network", network_error))}
+    return {**errors, "right": (torch.stack([*errors.values()]) < TOLERANCE).all(0).double()}

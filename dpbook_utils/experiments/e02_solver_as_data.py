@@ -28,7 +28,7 @@ from .setups import Setup, train
 from .spec import Specification, Task
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
-from .verdicts_e02 import BUDGETS, SEEDS, SIZES
+from .verdicts_e02 import BUDGETS, LONGER, SEEDS, SIZES
 from .verdicts_e02 import CLAIMS as CLAIMS
 
 NEW_SEED = 500  # of the samples that no training sees, above those of the training
@@ -61,7 +61,9 @@ _BASELINES = {"persistence": Baseline(Persistence), "P": Baseline(problem.coarse
               "P, 64 points": Baseline(problem.finer_solver, 64)}
 SPEC = Specification(
     id="e02", title="Stored or fresh data", chapter="02_solver_as_data", variants={**_VARIANTS, **_BASELINES},
-    seeds=SEEDS, budgets={**dict.fromkeys(_VARIANTS, BUDGETS), **dict.fromkeys(_BASELINES, (0,))},
+    seeds=SEEDS, budgets={
+        **{name: BUDGETS + tuple(longer for size, longer in LONGER.items() if size == row.num_trajectories)
+           for name, row in _VARIANTS.items()}, **dict.fromkeys(_BASELINES, (0,))},
     metrics={**problem.METRICS, **TRAINING_METRICS,
              "generation": "time of generating one batch, undisturbed, all seeds together [s]",
              "own_loss": "loss after the training, on samples of its own set; on new ones without a set",
