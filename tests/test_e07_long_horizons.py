@@ -229,6 +229,13 @@ def test_verdict_on_remedies(change, outcome):
     assert claims.judge(verdicts_e07.CLAIMS["C14"], frames).outcome == outcome
 
 
+def test_gradients_that_overflow_are_not_held_against_checkpointing():
+    frame = costs()
+    frame.loc[frame.variant.str.endswith("m=256") & (frame.seed > 2), "equal"] = 0.0  # plain and checkpointed alike
+    found = verdicts_e07._equal(frame)
+    assert found.effect.value == 1 and found.effect.holds and found.num_seeds == 6
+
+
 def test_unequal_gradients_are_held_against_checkpointing():
     verdict = claims.judge(verdicts_e07.CLAIMS["C14"], {"e07": trainings(), "e07_cost": costs(equal=0.0)})
     assert verdict.outcome == claims.UNDER_CONDITIONS and "bit for bit" in verdict.note
