@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dpbook_utils import settings
 
-INPUTS = ("dpbook_utils/**/*", "results/**/*", "requirements.txt")
+INPUTS = ("dpbook_utils/**/*", "results/**/*", "benchmarks/report.py", "requirements.txt", "_toc.yml")
 
 
 def fingerprint(root: Path) -> str:

@@ -145,9 +145,13 @@ def decide_accuracy(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         noise = best_noise(frame, "moved target", LONG)
         shown.append(compare(frame, f"error inside, {wig} / moved target, {LONG:,} updates", wig, LONG, noise, LONG,
                              "error.inside"))
+    walk = best_noise(frame, "walk", LONG)
+    shown.append(compare(frame, f"error inside, walk / history without noise, {LONG:,} updates", walk, LONG, "history",
+                         LONG, "error.inside"))
     enough = [f for f in required if "inside" in f.effect.name and "decorrelation" not in f.effect.name]
     return conclude(required, enough, f"{LONG:,} updates, and equal wall-clock", shown=shown,
-                    note=f"Chosen on validation data: {'; '.join(dict.fromkeys([*chosen, f'{timed} at {LONGER:,}']))}.")
+                    note=f"Chosen on validation data: {'; '.join(dict.fromkeys([*chosen, f'{timed} at {LONGER:,}']))}. "
+                         "The networks of the walk see a history, those of WIG do not.")
 
 
 def decide_start(frames: Mapping[str, pandas.DataFrame]) -> Verdict:

@@ -1,0 +1,76 @@
+"""The claims that E01 decides, and their criteria.   Chapter: 01_physics_as_loss.
+
+Stated when the chapter's own trainings, of 300 and of 100 updates, had been seen, and before the longer ones.
+"""
+
+from collections.abc import Mapping
+
+import pandas
+
+from .claims import Claim, Verdict
+from .findings import Finding, conclude, per_seed, smaller
+from .ledger import STATEMENTS
+from .verdicts_e04 import SMALLER
+
+INVERSE_BUDGETS, LAW_BUDGETS = (300, 1200), (100, 400)
+LEFT = 0.2  # of the divergence, at most
+
+
+def decide_labels(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """C02."""
+    frame = frames["e01_inverse"]
+
+    def compared(what: str, metric: str, a: str, b: str, budget: int) -> Finding:
+        return smaller(f"{what}, {a} / {b}, {budget:,} updates",
+                       *(per_seed(frame, name, budget, metric) for name in (a, b)))
+
+    physics, two, one = "physics", "supervised, two answers", "supervised, one answer"
+    ambiguous = [compared(what, metric, physics, two, n) for n in INVERSE_BUDGETS
+                 for what, metric in (("distance to the nearest answer", "distance"), ("misfit", "misfit"))]
+    missing = [smaller(f"distance to the nearest answer, {physics} / half of that of zero, {n:,} updates",
+                       per_seed(frame, physics, n, "distance"), 0.5) for n in INVERSE_BUDGETS]
+    shown = [compared("distance to the nearest answer", "distance", one, physics, n) for n in INVERSE_BUDGETS]
+    return conclude([*ambiguous, *missing], [*ambiguous, *missing], _updates(INVERSE_BUDGETS), shown=shown)
+
+
+def decide_law(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """C03."""
+    frame = frames["e01_conservation"]
+
+    def of(name: str, budget: int, metric: str) -> pandas.Series | float:
+        """By seed; one number for what needs no training."""
+        values = per_seed(frame, name, budget, metric)
+        return values if budget or values.empty else float(values.iloc[0])
+
+    def compared(metric: str, b: str, budget: int, budget_b: int = 0) -> Finding:
+        return smaller(f"{metric}, law / {b}, {budget:,} updates", of("law", budget, metric), of(b, budget_b, metric))
+
+    less = [smaller(f"divergence, law / {LEFT:g} of the measurement's, {n:,} updates", of("law", n, "divergence"),
+                    LEFT * of("measurement", 0, "divergence")) for n in LAW_BUDGETS]
+    others = [compared("divergence", "labels", n, n) for n in LAW_BUDGETS]
+    closer = [compared("error", "measurement", n) for n in LAW_BUDGETS]
+    shown = [compared(metric, b, n, n if "labels" in b else 0) for n in LAW_BUDGETS for metric, b in (
+        *((metric, "projection") for metric in ("divergence", "error")),
+        *(("error", b) for b in ("labels", "labels, then projection")))]
+    return conclude([*less, *others, *closer], [*less, *others], _updates(LAW_BUDGETS), shown=shown)
+
+
+def _updates(budgets: tuple[int, int]) -> str:
+    return f"{budgets[0]:,} and {budgets[1]:,} updates"
+
+
+CLAIMS_INVERSE = {"C02": Claim(
+    "C02", STATEMENTS["C02"].text, "01_physics_as_loss", ("e01_inverse",),
+    "A network finds the initial state from an observation that is blind to its sign, so that every observation has "
+    "two answers. Supported if, at 300 and at 1,200 updates, a network trained by the loss through the solver, without "
+    "labels, (1) is closer to the nearest right answer, and explains the observation better, than one trained on "
+    "labels whose sign is drawn at random, and (2) is less than half as far from the nearest answer as the answer "
+    "zero. Supported under conditions if one of these comparisons is as claimed. The distance of a network trained on "
+    "labels that are unique is shown beside it. " + SMALLER, decide_labels)}
+CLAIMS_CONSERVATION = {"C03": Claim(
+    "C03", STATEMENTS["C03"].text, "01_physics_as_loss", ("e01_conservation",),
+    "A network repairs measured velocities in which noise has destroyed that they have no divergence. Supported if, at "
+    "100 and at 400 updates, one whose loss is closeness to the measurement and the divergence, without labels, (1) "
+    "leaves less than a fifth of the measurement's divergence, (2) leaves less than a network trained on the true "
+    "velocities, and (3) is closer to the truth than the measurement. Supported under conditions if one of the "
+    "comparisons of (1) or (2) is as claimed. " + SMALLER, decide_law)}

@@ -1,0 +1,205 @@
+"""The computed pages: the ledger agrees with the experiments, the words follow the numbers, the shown code runs."""
+
+import ast
+import importlib.util
+import json
+import math
+import re
+
+import nbformat
+import pandas
+import pytest
+import yaml
+
+from benchmarks import report
+from dpbook_utils.experiments import claims, ledger, pages
+from dpbook_utils.experiments.claims import Claim, Effect, Verdict
+
+COMPUTED = ("claims", "verdict", "performance", "status", "own_solver")
+MADE_UP = Verdict("supported under conditions", (
+    Effect("diverged", 0, math.nan, math.nan, True), Effect("a [1/step] | b", 0.5, 0.4, 0.6, True),
+    Effect("c", math.nan, math.nan, math.nan, None), Effect("d", 2, 1.5, 2.5, False)), 6, "6,000 updates",
+    "1 of 3. Compute what is missing: do this.", Claim("C09", "", "", ("e04", "e06"), "a < b", None))
+
+
+def series(*values):
+    return pandas.Series(values, range(len(values)), dtype=float)
+
+
+ONES = series(1.0, 1.1, 0.9, 1.2, 0.8, 1.0)
+
+
+def test_the_ledger_states_every_claim_as_the_experiments_do():
+    assert list(ledger.STATEMENTS) == [f"C{number:02d}" for number in range(1, 27)]
+    for key, claim in claims.all_claims().items():
+        statement = ledger.STATEMENTS[key]
+        assert (statement.text, statement.chapter) == (claim.text, claim.chapter), key
+        assert {name[:3].upper() for name in claim.experiments} <= set(statement.studies), key
+
+
+def test_the_chapters_of_the_ledger_are_those_of_the_course():
+    from test_repository import CHAPTERS
+
+    assert set(ledger.CHAPTERS) == CHAPTERS
+    assert {statement.chapter for statement in ledger.STATEMENTS.values()} <= CHAPTERS
+
+
+def test_what_is_not_decided_is_open():
+    assert ledger.standing("C09", {"C09": MADE_UP}) == "supported under conditions"
+    assert ledger.standing("C10", {"C09": MADE_UP}) == "open"
+    found = ledger.counts({"C09": MADE_UP})
+    assert found == {"supported": 0, "supported under conditions": 1, "not supported": 0, "undecided": 0, "open": 25}
+    assert "**1** supported under conditions" in pages.summary({"C09": MADE_UP})
+    with pytest.raises(KeyError, match="C27.*C01"):
+        ledger.standing("C27", {})
+
+
+def chapter(name):
+    return f"<{name}>"
+
+
+def test_the_overview_has_one_row_for_every_claim():
+    text = pages.overview({"C09": MADE_UP}, chapter)
+    rows = re.findall(r"^\* - \[(C\d\d)\]\(#(c\d\d)\)\n\n    \*\*(.+)\*\*$", text, re.MULTILINE)
+    assert [(key.lower(), outcome == "open") for key, _, outcome in rows] == [
+        (anchor, anchor != "c09") for _, anchor, _ in rows] and len(rows) == 26
+    assert r"a \[1/step\] \| b: 0.5 (0.4 ... 0.6). 2 of 3 comparisons are as claimed; 6 seeds" in text
+    assert "Chapter: <03_unrolling>." in text and "To be decided by E15. Chapter: <14_better_updates>." in text
+
+
+def test_a_section_tells_all_of_a_claim():
+    text = pages.section("C09", {"C09": MADE_UP}, chapter)
+    for part in ("C09: supported under conditions", "\n(c09)=\n", ledger.STATEMENTS["C09"].text, r"a \< b",
+                 "6,000 updates", "run e04\npython -m dpbook_utils.experiments run e06",
+                 r"| a \[1/step\] \| b | 0.5 |", "*Note.* 1 of 3."):
+        assert part in text
+    assert "do this" not in text, "the commands say it"
+    assert "Criterion" not in pages.section("C26", {}, chapter)
+
+
+def test_an_effect_that_is_missing_is_not_the_main_one():
+    assert pages.main_effect(MADE_UP).name == "a [1/step] | b"
+    assert pages.main_effect(Verdict("undecided", (), 0, "none")) is None
+    assert [pages.interval(effect) for effect in MADE_UP.effects[:3]] == ["0", "0.5 (0.4 ... 0.6)", "-"]
+
+
+@pytest.mark.parametrize("a, b, sign, words", [
+    (0.5 * ONES, ONES, -1, "2 times smaller"),
+    (ONES, 0.25 * ONES, 1, "4 times larger"),
+    (ONES, series(1.1, 1.0, 1.0, 1.0, 0.9, 1.1), 0, "no clear difference"),
+    (series(), ONES, None, "not computed yet"),
+    (0.5 * ONES[:5], ONES, None, "5 seeds, 6 are needed"),
+    (ONES, math.inf * ONES, -1, "smaller; blown up: 0 / 6"),
+    (0.5 * ONES, 1.0, -1, "2.02 times smaller"),
+])
+def test_a_comparison_reads_as_it_came_out(a, b, sign, words):
+    found = pages.compare("a / b", a, b)
+    assert (found.sign, found.reading) == (sign, words) and found.name == "a / b"
+
+
+def test_trainings_that_diverged_are_told():
+    assert pages.compare("", 0.5 * ONES, ONES, (0, 2)).reading == "2 times smaller; diverged in training: 0 / 2"
+
+
+def test_comparisons_are_counted_and_listed():
+    found = [pages.compare("x", 0.5 * ONES, ONES), pages.compare("y", ONES, 0.5 * ONES),
+             pages.compare("z", ONES, series())]
+    assert pages.tally(found) == "smaller in 1 of 3 comparisons, larger in 1, not computed yet in 1"
+    lines = pages.comparisons("Title", found).splitlines()
+    assert lines[0] == "```{table} Title" and lines[3].startswith("| x | 0.5 (")
+    assert lines[5] == "| z | - | not computed yet |"
+
+
+def test_a_list_of_claims_tells_standing_and_effect():
+    lines = pages.items(("C09", "C10"), {"C09": MADE_UP}).splitlines()
+    assert lines[0].startswith("- {ref}`C09 <c09>`: supported under conditions. Feedback through unrolled steps")
+    assert r". a \[1/step\] \| b: 0.5 (0.4 ... 0.6). 2 of 3 comparisons are as claimed" in lines[0]
+    assert lines[1].startswith("- {ref}`C10 <c10>`: open. ") and lines[1].endswith("alone.")
+
+
+def cells(root, page):
+    text = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
+    assert text.startswith("---\nfile_format: mystnb\n")
+    found = re.findall(r"^```\{code-cell\} python\n(?::[^\n]*\n)?(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(found) == text.count("{code-cell}")
+    return found
+
+
+def output(cell, names):
+    """What the cell's last line shows, as text."""
+    tree = ast.parse(cell)
+    last = tree.body.pop()
+    exec(compile(tree, "cell", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), names).data
+
+
+@pytest.mark.parametrize("page", COMPUTED[:-1])
+def test_a_computed_page_runs_and_is_built_from_nothing_typed(page, root, monkeypatch):
+    """What its cells show, and that no number of a result stands in the text between them."""
+    monkeypatch.chdir(root / "book")
+    names = {"__name__": page}
+    text = "\n".join(output(cell, names) for cell in cells(root, page))
+    assert len(text) > 300 and not re.search(r"\bnan\b", text)
+    if page == "claims":
+        verdicts = names["found"]
+        for key in ledger.STATEMENTS:
+            assert f"[{key}](#{key.lower()})" in text
+            assert f"{{dropdown}} {key}: {ledger.standing(key, verdicts)}" in text
+        listed = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+        for name in re.findall(r"\]\(\.\./(notebooks/\w+)\.ipynb\)", text):
+            assert any({"file": name} in part["chapters"] for part in listed) and (root / f"{name}.ipynb").exists()
+    source = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", source, flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"\d\.\d", prose), "a typed result"
+
+
+def test_the_performance_page_has_the_numbers_of_the_readme(root):
+    """Both are written by the same function from the same file."""
+    stored = json.loads((root / "results" / "benchmarks.json").read_text(encoding="utf-8"))
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert report.insert(readme, report.markdown(stored)) == readme
+
+
+def test_the_example_with_ones_own_solver(root, monkeypatch):
+    monkeypatch.setenv("DPBOOK_MODE", "short")
+    sources = cells(root, "own_solver")
+    route = [line for cell in sources[:-1] for line in cell.splitlines() if line.strip()]
+    assert len(route) < 60, f"{len(route)} lines"
+    assert max(map(len, route)) <= 80
+    names = {"__name__": "own_solver"}
+    for source in sources:
+        exec(source, names)
+    assert names["errors"]["unrolled"] < names["errors"]["P alone"] / 2
+    code = "".join(path.read_text(encoding="utf-8") for path in (root / "dpbook_utils").rglob("*.py"))
+    assert "ShallowWater" not in code, "an equation that the package does not have"
+
+
+def test_what_a_page_depends_on_decides_whether_it_is_executed_again(root, tmp_path):
+    spec = importlib.util.spec_from_file_location("execution_cache", root / "book/_ext/execution_cache.py")
+    cache = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cache)
+    seen = {cache.fingerprint(tmp_path)}
+    for name in ("results/e00/a.json", "results/benchmarks.json", "benchmarks/report.py", "_toc.yml",
+                 "dpbook_utils/experiments/pages.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        for content in ("one", "two"):
+            (tmp_path / name).write_text(content)
+            seen.add(cache.fingerprint(tmp_path))
+    assert len(seen) == 11
+
+
+def test_every_term_that_a_page_links_is_in_the_glossary(root):
+    glossary = (root / "book/glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^(\w[\w -]*)\n  \S", glossary, re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower) and len(terms) > 25
+    linked = {term.lower() for page in root.glob("book/*.md")
+              for term in re.findall(r"\{term\}`([^`<]+)`", page.read_text(encoding="utf-8"))}
+    assert linked <= {term.lower() for term in terms}
+
+
+def test_pages_do_not_offer_what_they_are_not(root):
+    """A page in MyST has no notebook to open in Colab; without a kernel in its front matter the theme offers none."""
+    for page in COMPUTED:
+        assert "kernelspec" not in (root / "book" / f"{page}.md").read_text(encoding="utf-8")
+    for path in root.glob("notebooks/*.ipynb"):
+        assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
