@@ -174,6 +174,17 @@ def test_equal_time_counts_generating_the_set_and_every_fresh_batch():
     assert fresh[0] / stored[0] == pytest.approx(np.sqrt(6000 / (time / 0.015)))
 
 
+def test_longer_fixed_trainings_move_the_comparison_to_the_time_of_the_fresh_one():
+    frame = trained()
+    longer = frame[(frame.variant == "16 stored, DP") & (frame.budget == 6000)].assign(budget=12000)
+    longer = longer.assign(**{"error.inside": longer["error.inside"] / np.sqrt(2)})
+    frame = pandas.concat([frame, longer], ignore_index=True)
+    cost = verdicts_e02.seconds(frame, measured(in_order=9e-4), "DP")
+    fresh, stored = verdicts_e02.at_equal_time(frame, cost, 16, "DP", "error.inside", (12000,))
+    assert fresh[0] == pytest.approx(1 / np.sqrt(6000))  # measured, not interpolated
+    assert stored[0] == pytest.approx(1 / np.sqrt(9000), rel=1e-3)  # 90 s at 10 ms, the set aside
+
+
 @pytest.mark.parametrize("factors, outcome", [
     ({"fresh": 0.1}, "supported"),
     ({"fresh": 0.1, "stored_1024": 0.1}, "supported under conditions"),
