@@ -1,5 +1,7 @@
-"""What a reader plays with: the live playground."""
+"""What a reader plays with: the live playground, and stored roll-outs on pages without a kernel."""
 
 from .playground import Playground
+from .static import Explorer
+from .views import explore
 
-__all__ = ["Playground"]
+__all__ = ["Explorer", "Playground", "explore"]

@@ -1,0 +1,300 @@
+// The static explorer: one set of controls, linked views of stored roll-outs. No kernel, no network, no dependencies.
+// Every `.explorer` element holds its data as JSON; the text of this module is the same for all of them, so that one
+// hash in a page's Content-Security-Policy allows them all.
+
+const SVG = "http://www.w3.org/2000/svg";
+const HYBRID = { colour: "#0072B2", dash: "none" }, SOLVER = { colour: "#D55E00", dash: "7 4" };
+const STILL = { colour: "#009E73", dash: "9 3 2 3" }, TRUTH = { colour: "currentColor", dash: "2 3" };
+const MAP = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f".split(" ")
+    .map(hex => [0, 2, 4].map(k => parseInt(hex.slice(k, k + 2), 16)));
+const BLOWN_UP = 255, LEVELS = 127, GREY = [128, 128, 128];
+
+function make(tag, attributes = {}, ...children) {
+    const found = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
+    found.append(...children);
+    return found;
+}
+
+const show = x => x === null ? "not finite" : String(Number(x.toPrecision(3)));
+
+const COLOURS = Array.from({ length: BLOWN_UP + 1 }, (_, level) => {
+    if (level === BLOWN_UP) return GREY;
+    const place = level / (2 * LEVELS) * (MAP.length - 1), k = Math.min(Math.floor(place), MAP.length - 2);
+    return MAP[k].map((low, i) => low + (place - k) * (MAP[k + 1][i] - low));
+});
+
+const decoded = new Map();
+function bytes(text) {
+    if (!decoded.has(text)) decoded.set(text, Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
+    return decoded.get(text);
+}
+
+/** What the address says: {name of an explorer: {control: value}}. */
+function addressed() {
+    const found = {};
+    for (const part of location.hash.slice(1).split("&")) {
+        const [, name, values] = /^explore-([a-z0-9-]+):(.*)$/.exec(part) || [null, "", ""];
+        try {
+            const pairs = values.split(";").map(pair => pair.split("=").map(decodeURIComponent));
+            found[name] = Object.fromEntries(pairs);
+        } catch { /* a damaged address changes nothing */ }
+    }
+    return found;
+}
+
+function fragment(name, state) {
+    const pairs = Object.entries(state).map(([id, value]) => `${id}=${encodeURIComponent(value)}`);
+    return `explore-${name}:${pairs.join(";")}`;
+}
+
+/** A plot with fixed axes; its text alternative is in its title and description. */
+class Plot {
+    constructor(id, title, x, y) {
+        Object.assign(this, { x, y, width: 360, height: 250, left: 46, right: 10, top: 40, bottom: 36 });
+        this.svg = make("svg:svg", { role: "img", viewBox: `0 0 ${this.width} ${this.height}`,
+            "aria-labelledby": `${id}-title ${id}-desc` });
+        this.heading = make("svg:title", { id: `${id}-title` });
+        this.description = make("svg:desc", { id: `${id}-desc` });
+        this.heading.textContent = title;
+        this.figure = make("figure", {}, make("figcaption", {}, title), this.svg);
+    }
+
+    place(axis, value, from, to) {
+        const f = axis.log ? Math.log : v => v;
+        return from + (f(value) - f(axis.from)) / (f(axis.to) - f(axis.from)) * (to - from);
+    }
+
+    px(value) { return this.place(this.x, value, this.left, this.width - this.right); }
+    py(value) { return this.place(this.y, value, this.height - this.bottom, this.top); }
+
+    ticks(axis) {
+        if (axis.ticks) return axis.ticks;
+        const low = Math.ceil(Math.log10(axis.from) - 1e-9), high = Math.floor(Math.log10(axis.to) + 1e-9);
+        const every = Math.ceil((high - low) / 6) || 1;
+        return Array.from({ length: Math.floor((high - low) / every) + 1 }, (_, k) => Number(`1e${low + k * every}`));
+    }
+
+    points(xs, ys) {  // what leaves the axis is drawn at its end, what is no number leaves a gap
+        const inside = y => this.py(Math.min(Math.max(y, this.y.from), this.y.to)).toFixed(1);
+        return xs.map((x, k) => ys[k] === null ? ""
+            : `${k && ys[k - 1] !== null ? "L" : "M"}${this.px(x).toFixed(1)},${inside(ys[k])}`).join("");
+    }
+
+    draw(lines, description, { band = null, now = null } = {}) {
+        const parts = [this.heading, this.description], bottom = this.height - this.bottom;
+        const text = (x, y, anchor, words) => make("svg:text", { x, y, "text-anchor": anchor }, words);
+        this.description.textContent = description;
+        for (const tick of this.ticks(this.y)) {
+            const y = this.py(tick);
+            parts.push(make("svg:path", { class: "rule", d: `M${this.left},${y}H${this.width - this.right}` }));
+            const long = tick > 1000 || (tick > 0 && tick < 0.001);
+            parts.push(text(this.left - 4, y + 4, "end", long ? tick.toExponential().replace("+", "") : String(tick)));
+        }
+        for (const tick of this.ticks(this.x)) parts.push(text(this.px(tick), bottom + 14, "middle", String(tick)));
+        parts.push(make("svg:path", { class: "axis", d: `M${this.left},${this.top}V${bottom}H${this.width - 10}` }));
+        parts.push(text((this.left + this.width) / 2, this.height - 6, "middle", this.x.label));
+        if (band && band.xs.length) {
+            const back = this.points([...band.xs].reverse(), [...band.low].reverse()).replace("M", "L");
+            const d = `${this.points(band.xs, band.high)}${back}Z`;
+            parts.push(make("svg:path", { class: "band", fill: HYBRID.colour, d }));
+        }
+        lines.forEach((line, k) => {
+            const style = { class: "line", stroke: line.style.colour, "stroke-dasharray": line.style.dash };
+            parts.push(make("svg:path", { ...style, d: this.points(line.xs, line.ys) || "M0,0" }));
+            const x = this.left + (k % 2) * 160, y = 10 + 15 * Math.floor(k / 2);
+            parts.push(make("svg:path", { ...style, d: `M${x},${y}h26` }), text(x + 31, y + 4, "start", line.name));
+        });
+        if (now !== null) parts.push(make("svg:path", { class: "now", d: `M${this.px(now)},${this.top}V${bottom}` }));
+        this.svg.replaceChildren(...parts);
+    }
+}
+
+class Explorer {
+    constructor(root) {
+        this.root = root;
+        const data = this.data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+        this.controls = [...data.controls,
+            { id: "region", label: data.words.region,
+              values: Object.entries(data.regions).map(([id, region]) => [id, region.text]) },
+            { id: "seed", label: "Seed of weights and batches", slider: true,
+              values: data.seeds.map(seed => [String(seed), String(seed)]) },
+            { id: "t", label: "Step shown", slider: true,
+              values: Array.from({ length: data.steps / data.every + 1 }, (_, row) => row * data.every)
+                  .map(k => [String(k), `${k}, t = ${show(k * data.dt)}${data.words.time}`]) }];
+        this.state = { ...data.start };
+        this.build();
+        this.restore();
+        addEventListener("hashchange", () => this.restore());
+    }
+
+    build() {
+        const { data, root } = this, id = name => `${root.id}-${name}`;
+        this.inputs = {};
+        const fields = this.controls.map(control => {
+            const last = String(control.values.length - 1);
+            const input = control.slider
+                ? make("input", { type: "range", min: "0", max: last, step: "1", id: id(control.id) })
+                : make("select", { id: id(control.id) }, ...control.values.map(([value]) => make("option", { value })));
+            const output = make("output", { for: input.id });
+            const label = make("label", { for: input.id }, control.slider ? `${control.label}: ` : control.label);
+            const value = () => control.slider ? control.values[input.value][0] : input.value;
+            input.addEventListener("input", () => this.change(control, value()));
+            this.inputs[control.id] = { input, output };
+            return make("div", {}, ...(control.slider ? [make("div", {}, label, output), input] : [label, input]));
+        });
+        this.why = make("p", { class: "why", hidden: "" });
+        this.status = make("p", { class: "status", "aria-live": "polite" });
+        const { axes, words } = data;
+        const quarters = [0, 1, 2, 3, 4].map(k => k * data.steps / 4);
+        this.error = new Plot(id("error"), "Relative error against time",
+            { from: 0, to: data.steps, label: "step", ticks: quarters }, { ...axes.error, log: true });
+        const horizons = { from: data.horizons[0], to: data.horizons.at(-1), ticks: data.horizons };
+        this.gradient = new Plot(id("gradient"), "Gradient of the weights against horizon",
+            { ...horizons, log: true, label: "horizon [steps]" }, { ...axes.gradient, log: true });
+        this.profile = new Plot(id("profile"), "State at the step shown", { from: 0, to: 1, label: words.x, ticks: [] },
+            { from: -data.scale, to: data.scale, ticks: [-data.scale, 0, data.scale] });
+        this.pictures = ["reference", "solver alone", "hybrid"].map(name => {
+            const canvas = make("canvas", { role: "img" });
+            return { name, canvas, box: make("div", {}, name, canvas) };
+        });
+        const scale = make("canvas");
+        paint(scale, 2 * LEVELS + 1, 1, k => k);
+        const plane = make("figure", {}, make("figcaption", {}, `${words.u} in space (right) and time (up)`),
+            make("div", { class: "fields" }, ...this.pictures.map(picture => picture.box)),
+            make("div", { class: "scale" }, String(-data.scale), scale, `${data.scale}; grey: blown up`));
+        this.link = make("a", { class: "link" }, "Link to this view");
+        this.provenance = make("dl");
+        root.append(make("fieldset", {}, make("legend", {}, "Choose"), ...fields), this.why, this.status,
+            make("div", { class: "views" }, this.error.figure, plane, this.profile.figure, this.gradient.figure),
+            this.link, make("details", {}, make("summary", {}, "Where these numbers come from"), this.provenance));
+    }
+
+    change(control, value) {
+        this.state[control.id] = value;
+        this.render();
+        clearTimeout(this.pending);
+        this.pending = setTimeout(() => this.address(), 150);  // browsers refuse many changes of the address in a row
+    }
+
+    address() {
+        const mine = `explore-${this.data.name}:`;
+        const others = location.hash.slice(1).split("&").filter(p => p.startsWith("explore-") && !p.startsWith(mine));
+        try {
+            history.replaceState(history.state, "", "#" + [...others, fragment(this.data.name, this.state)].join("&"));
+        } catch { /* a frame without an address of its own */ }
+    }
+
+    restore() {
+        const wanted = addressed()[this.data.name];
+        for (const control of this.controls)
+            if (wanted && control.values.some(([value]) => value === wanted[control.id]))
+                this.state[control.id] = wanted[control.id];
+        this.render();
+        if (!wanted || Object.keys(addressed())[0] !== this.data.name) return;
+        this.root.scrollIntoView();
+        addEventListener("load", () => this.root.scrollIntoView());  // by then pictures and formulas have their size
+    }
+
+    key(changed = {}) {
+        return this.data.controls.map(control => ({ ...this.state, ...changed })[control.id]).join("|");
+    }
+
+    words(key) {
+        return key.split("|").map((value, k) => this.data.controls[k].values.find(([v]) => v === value)[1]).join(", ");
+    }
+
+    render() {
+        const { data, state } = this, [key, reason, same] = data.grid[this.key()];
+        const run = data.runs[key], seed = data.seeds.map(String).indexOf(state.seed), t = Number(state.t);
+        for (const control of this.controls) this.showControl(control);
+        this.why.hidden = !reason;
+        this.why.textContent = !reason ? "" : same ? `${reason} It is shown as: ${this.words(key)}.`
+            : `Not run: ${reason} Shown instead: ${this.words(key)}.`;
+        const region = data.regions[state.region], errors = run.error[state.region], own = errors[seed];
+        const [solver, still] = ["solver", "persistence"].map(name => data[name].error[state.region][0]);
+        const spread = k => { const at = errors.map(e => e[k]); return [Math.min(...at), Math.max(...at)]; };
+        const mean = e => e.reduce((sum, x) => sum + x, 0) / e.length;
+        const at = Math.max(t, 1) - 1, [low, high] = spread(at), diverged = run.diverged[seed];
+        this.status.textContent = `${this.words(key)}; ${region.text}, seed ${state.seed}. `
+            + `Error at step ${at + 1}: ${show(own[at])} (seeds: ${show(low)} to ${show(high)}), `
+            + `solver alone ${show(solver[at])}, persistence ${show(still[at])}. `
+            + `Mean over ${data.steps} steps: ${show(mean(own))}, solver alone ${show(mean(solver))}.`
+            + (diverged >= 0 ? ` This training diverged at update ${diverged + 1}.` : "");
+        const steps = own.map((_, k) => k + 1);
+        this.error.draw([
+            { name: `hybrid, seed ${state.seed}`, style: HYBRID, xs: steps, ys: own },
+            { name: "solver alone", style: SOLVER, xs: steps, ys: solver },
+            { name: "persistence", style: STILL, xs: steps, ys: still }],
+        `${this.status.textContent} The band spans all seeds.`,
+        { band: { xs: steps, low: steps.map((_, k) => spread(k)[0]), high: steps.map((_, k) => spread(k)[1]) },
+          now: t });
+        this.renderGradient(run, seed);
+        this.renderFields(run, seed, t);
+        this.link.setAttribute("href", "#" + fragment(data.name, state));
+        this.provenance.replaceChildren(...Object.entries({ ...data.source, "This run": run.note })
+            .flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]));
+    }
+
+    showControl(control) {
+        const { input, output } = this.inputs[control.id], value = this.state[control.id];
+        const index = control.values.findIndex(([v]) => v === value);
+        if (control.slider) {
+            input.value = String(index);
+            output.textContent = control.values[index][1];
+            input.setAttribute("aria-valuetext", control.values[index][1]);
+        } else {
+            control.values.forEach(([v, text], k) => {
+                const [, reason, same] = this.data.grid[this.key({ [control.id]: v })];
+                input.options[k].textContent = reason && !same ? `${text} (not run)` : text;
+            });
+            input.value = value;
+        }
+    }
+
+    renderGradient(run, seed) {
+        const { horizons } = this.data, own = run.gradient[seed];
+        const all = horizons.map((_, k) => run.gradient.map(g => g[k]));
+        const kept = horizons.map((_, k) => k).filter(k => all[k].every(g => g !== null));
+        this.gradient.draw([{ name: `hybrid, seed ${this.state.seed}`, style: HYBRID, xs: horizons, ys: own }],
+            horizons.map((m, k) => `${m} steps: ${show(own[k])}`).join("; "),
+            { band: { xs: kept.map(k => horizons[k]), low: kept.map(k => Math.min(...all[k])),
+                      high: kept.map(k => Math.max(...all[k])) } });
+    }
+
+    renderFields(run, seed, t) {
+        const { data, state } = this, width = data.width, row = Math.round(t / data.every);
+        const fields = [data.reference.field[state.region][0], data.solver.field[state.region][0],
+            run.field[state.region][seed]].map(bytes);
+        const profiles = fields.map(field => [...field.slice(row * width, (row + 1) * width)]
+            .map(q => q === BLOWN_UP ? null : (q - LEVELS) / LEVELS * data.scale));
+        this.pictures.forEach(({ name, canvas }, k) => {
+            const rows = fields[k].length / width, known = profiles[k].filter(u => u !== null);
+            paint(canvas, width, rows, (x, y) => fields[k][(rows - 1 - y) * width + x], rows - 1 - row);
+            canvas.setAttribute("aria-label", `${name}, ${data.words.u} in space and time; at step ${t} `
+                + (known.length ? `from ${show(Math.min(...known))} to ${show(Math.max(...known))}` : "blown up"));
+        });
+        const xs = profiles[0].map((_, k) => (k + 0.5) / width), region = data.regions[state.region];
+        const names = ["reference", "solver alone", `hybrid, seed ${state.seed}`];
+        this.profile.x.label = `${data.words.x}, 0 to ${show(region.length)}; ${region.sample}`;
+        this.profile.draw(profiles.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys })),
+            this.pictures.map(({ canvas }) => canvas.getAttribute("aria-label")).join("; "));
+    }
+}
+
+/** One pixel a value; `marked` is a row that is darkened. */
+function paint(canvas, width, height, level, marked = -1) {
+    Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+    for (let y = 0, k = 0; y < height; y++)
+        for (let x = 0; x < width; x++, k += 4) {
+            const [r, g, b] = COLOURS[level(x, y)], shade = y === marked ? 0.35 : 1;
+            image.data.set([r * shade, g * shade, b * shade, 255], k);
+        }
+    context.putImageData(image, 0, 0);
+}
+
+for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
+    root.setAttribute("data-ready", "");
+    new Explorer(root);
+}

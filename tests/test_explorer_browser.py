@@ -1,0 +1,285 @@
+"""The static explorer in a real browser: on pages of its own, from files, under a strict policy, without a network."""
+
+import pytest
+from explorer_samples import explorer, full_size, page
+from playwright.sync_api import expect
+
+from dpbook_utils.explorer.static import content_security_policy
+
+POLICY = "default-src 'none'; " + "; ".join(f"{kind} {source}" for kind, source in content_security_policy().items())
+HEAD = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+
+
+class Visit:
+    """A page of explorers, what it complains of and what it asks for."""
+
+    def __init__(self, browser, path, address="", **options):
+        self.complaints, self.requests = [], []
+        self.page = browser.new_page(**options)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.go(path.as_uri() + address)
+
+    def go(self, address):
+        self.page.goto(address)
+        self.page.wait_for_selector(".explorer canvas[aria-label]")
+
+    def control(self, name, which=0):
+        return self.page.locator(".explorer").nth(which).locator(f"[id$='-{name}']:is(input, select)")
+
+    def status(self, which=0):
+        return self.page.locator(".explorer .status").nth(which).text_content()
+
+    def fragment(self):
+        return self.page.evaluate("location.hash")
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """``visit(explorer, ..., address="#...", **options of the page)``; nothing may go wrong on the page."""
+    visits = []
+
+    def open_page(*shown, address="", head=HEAD, body="", **options):
+        path = tmp_path / f"page{len(visits)}.html"
+        path.write_text(page(*(shown or (explorer(),)), head=head, body=body), encoding="utf-8")
+        visits.append(Visit(browser, path, address, **options))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        assert one.complaints == []
+        assert all(url.startswith("file:") and url.split("#")[0].endswith(".html") for url in one.requests)
+        one.page.close()
+
+
+def curve(visit, which=0):
+    """The first line of a plot: the hybrid."""
+    return visit.page.locator("svg").nth(which).locator(".line").first.get_attribute("d")
+
+
+def picture(visit, which=2):
+    return visit.page.locator(".fields canvas").nth(which).evaluate("canvas => canvas.toDataURL()")
+
+
+def test_it_opens_under_a_strict_policy_with_its_numbers(visit):
+    opened = visit()
+    assert opened.status() == (
+        "1 step, full gradient; inside the range, seed 0. Error at step 1: 0.0125 (seeds: 0.0125 to 0.025), "
+        "solver alone 0.0625, persistence 0.113. Mean over 8 steps: 0.0562, solver alone 0.281.")
+    assert opened.page.locator("noscript").count() == 1 and opened.page.locator(".why").is_hidden()
+    assert opened.fragment() == ""
+
+
+def test_the_keyboard_moves_all_views(visit):
+    opened = visit()
+    before = [curve(opened, 0), curve(opened, 1), curve(opened, 2), picture(opened)]
+    opened.page.keyboard.press("Tab")
+    assert opened.page.evaluate("document.activeElement.labels[0].textContent") == "Unroll length: "
+    opened.page.keyboard.press("ArrowRight")
+    assert opened.status().startswith("8 steps, full gradient; inside the range, seed 0. Error at step 1: 0.025 ")
+    assert opened.control("m").get_attribute("aria-valuetext") == "8 steps"
+    assert opened.page.locator("output").first.text_content() == "8 steps"
+    after = [curve(opened, 0), opened.page.locator("svg").nth(1).locator(".line").last.get_attribute("d"),
+             curve(opened, 2), picture(opened)]
+    assert all(old != new for old, new in zip(before, after))
+    opened.page.keyboard.press("Tab")
+    opened.page.keyboard.press("ArrowDown")
+    assert opened.status().startswith("8 steps, cut gradient;")
+
+
+def test_the_pointer_moves_the_time_and_the_picture_follows(visit):
+    opened = visit()
+    before = picture(opened), opened.page.locator(".now").get_attribute("d")
+    slider = opened.control("t")
+    box = slider.bounding_box()
+    opened.page.mouse.click(box["x"] + box["width"] - 9, box["y"] + box["height"] / 2)
+    assert slider.input_value() == "4" and slider.get_attribute("aria-valuetext") == "8, t = 4 s"
+    assert "Error at step 8: 0.1 (seeds: 0.1 to 0.2)" in opened.status()
+    assert before != (picture(opened), opened.page.locator(".now").get_attribute("d"))
+    # Level 127 + k is k / 127 of the scale: row 4 of the hybrid begins at 50, of the reference at 40.
+    label = opened.page.locator(".fields canvas").nth(2).get_attribute("aria-label")
+    assert label == "hybrid, u [m/s] in space and time; at step 8 from -1.21 to -1.13"
+
+
+@pytest.mark.parametrize("step, top, bottom", [
+    (0, [52, 128, 185], [2, 17, 34]),  # level 40 of 254, between two of eleven colours; level 0, darkened: it is shown
+    (8, [18, 45, 65], [5, 48, 97]),
+])
+def test_pictures_have_the_last_step_on_top_in_the_colours_of_the_scale(visit, step, top, bottom):
+    opened = visit(explorer(start={"t": step}))
+    column = opened.page.locator(".fields canvas").first.evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, canvas.height).data]")
+    assert column[:3] == pytest.approx(top, abs=1) and column[-4:-1] == pytest.approx(bottom, abs=1)
+
+
+def test_seed_and_region_choose_other_numbers(visit):
+    opened = visit()
+    opened.control("seed").press("End")
+    opened.control("region").select_option("above")
+    assert opened.status().startswith("1 step, full gradient; above the range, seed 1. Error at step 1: 0.05 ")
+    assert "solver alone 0.125" in opened.status()
+    # The first seed's hybrid begins with the levels 60 ... 65 there, the second's with three more.
+    label = opened.page.locator(".fields canvas").nth(2).get_attribute("aria-label")
+    assert label == "hybrid, u [m/s] in space and time; at step 0 from -1.01 to -0.929"
+    assert "nu 0.7" in opened.page.locator("svg").nth(1).text_content()
+
+
+def test_a_combination_that_was_not_run_says_so_and_shows_the_nearest(visit):
+    opened = visit()
+    opened.control("policy").select_option("cut")
+    assert opened.page.locator(".why").text_content() == (
+        "With one step both are one training. It is shown as: 1 step, full gradient.")
+    opened.control("policy").select_option("push")
+    assert opened.page.locator(".why").text_content().startswith("Not run: this combination has no stored results. ")
+    assert opened.control("policy").locator("option").all_text_contents() == [
+        "full gradient", "cut gradient", "push-forward (not run)"]
+    opened.control("policy").select_option("full")
+    assert opened.page.locator(".why").is_hidden()
+
+
+def test_provenance_on_demand_follows_the_choice(visit):
+    opened = visit()
+    assert not opened.page.locator("dl").is_visible()
+    opened.page.locator("summary").press("Enter")
+    assert opened.page.locator("dl").inner_text().split("\n") == [
+        "Repeat", "python -m made up", "This run", "level 0.1"]
+    opened.control("m").press("ArrowRight")
+    assert "level 0.2" in opened.page.locator("dl").inner_text()
+
+
+def test_the_address_restores_the_state_also_when_it_changes(visit):
+    opened = visit(address="#explore-made-up:m=8;policy=cut;seed=1;t=6")
+    assert opened.status().startswith("8 steps, cut gradient; inside the range, seed 1. Error at step 6: 0.45 ")
+    opened.page.evaluate("location.hash = 'explore-made-up:m=8;policy=full;region=above'")
+    expect(opened.page.locator(".status")).to_contain_text("full gradient; above")
+    link = opened.page.locator("a.link").get_attribute("href")
+    assert link == "#explore-made-up:m=8;policy=full;region=above;seed=1;t=6"
+    opened.page.evaluate("location.hash = 'some-heading'")
+    assert opened.status().startswith("8 steps, full gradient; above")
+
+
+@pytest.mark.parametrize("address", ["#explore-made-up:m=9;policy=none;speed=3", "#explore-made-up:%E0%A4%A=1;m",
+                                     "#explore-other:m=8", "#explore-made-up:", "#heading"])
+def test_a_wrong_address_changes_nothing(visit, address):
+    assert visit(address=address).status().startswith("1 step, full gradient; inside the range, seed 0.")
+
+
+def test_several_explorers_share_one_address(visit):
+    opened = visit(explorer("first"), explorer("second", title="Explore: more"), body='<p id="heading">Text</p>')
+    opened.control("m", 1).press("ArrowRight")
+    assert opened.status(0).startswith("1 step") and opened.status(1).startswith("8 steps")
+    opened.page.wait_for_url("**#*second*")
+    opened.control("policy", 0).select_option("cut")
+    opened.page.wait_for_url("**#*first*")
+    shared = opened.fragment()
+    assert shared == ("#explore-second:m=8;policy=full;region=inside;seed=0;t=0"
+                      "&explore-first:m=1;policy=cut;region=inside;seed=0;t=0")
+    again = visit(explorer("first"), explorer("second", title="Explore: more"), address=shared)
+    assert again.control("policy", 0).input_value() == "cut" and again.status(1).startswith("8 steps")
+    ids = again.page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_everything_has_a_name(visit):
+    opened = visit()
+    names = opened.page.evaluate("""() => [...document.querySelectorAll('input, select')].map(input =>
+        input.labels.length === 1 && input.labels[0].textContent.trim().length > 3)""")
+    assert len(names) == 5 and all(names)
+    described = opened.page.evaluate("""() => [...document.querySelectorAll('svg[role=img]')].map(svg =>
+        svg.getAttribute('aria-labelledby').split(' ').every(id => svg.querySelector('#' + id).textContent))""")
+    assert described == [True, True, True]
+    assert opened.page.locator("[aria-live=polite]").count() == 1
+    dashes = opened.page.locator("svg").first.locator(".line").evaluate_all(
+        "lines => lines.map(line => line.getAttribute('stroke') + line.getAttribute('stroke-dasharray'))")
+    assert len(set(dashes)) == 3 and len({dash.split(")")[-1] for dash in dashes}) == 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_and_can_be_read_in_both_themes(visit, theme, width):
+    opened = visit(color_scheme=theme, viewport={"width": width, "height": 844})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    sides = opened.page.locator(".explorer *:visible").evaluate_all(
+        "all => Math.max(...all.map(element => element.getBoundingClientRect().right))")
+    assert sides <= width
+    paper, ink = (0, 255) if theme == "dark" else (255, 0)
+    shown = opened.page.evaluate("""() => ['.status', 'figcaption', 'select', 'svg text'].map(selector => {
+        const style = getComputedStyle(document.querySelector(selector));
+        return (selector === 'svg text' ? style.fill : style.color).match(/\\d+/g).slice(0, 3).map(Number);
+    })""")
+    assert all(abs(channel - ink) < 60 < abs(channel - paper) for rgb in shown for channel in rgb)
+    smallest = opened.page.locator("input, select").evaluate_all(
+        "all => Math.min(...all.map(input => input.getBoundingClientRect().height))")
+    assert smallest >= 24  # a finger finds it
+
+
+def test_the_book_theme_does_not_hide_it(visit, root):
+    """The theme's plate under HTML outputs in dark mode, which ``book.css`` takes away."""
+    plate = ("<style>html[data-theme=dark] .bd-content div.cell_output .text_html{background-color:#ced6dd;"
+             "color:#14181e}html[data-theme=dark]{--pst-color-text-base:#ced6dd;--pst-color-background:#14181e}</style>")
+    style = (root / "book/_static/book.css").read_text(encoding="utf-8")
+    head = f"{plate}<style>{style}</style>"
+    opened = visit(head=head)
+    opened.page.evaluate("""() => {
+        document.documentElement.dataset.theme = 'dark';
+        const output = document.createElement('div'), cell = document.createElement('div');
+        output.className = 'text_html'; cell.className = 'cell_output'; document.body.className = 'bd-content';
+        cell.append(output); document.body.append(cell); output.append(document.querySelector('.explorer'));
+    }""")
+    assert opened.page.evaluate("getComputedStyle(document.querySelector('.text_html')).backgroundColor") == (
+        "rgba(0, 0, 0, 0)")
+    assert opened.page.evaluate("getComputedStyle(document.querySelector('.status')).color") == "rgb(206, 214, 221)"
+
+
+def test_a_notebook_may_insert_it_later(visit):
+    """As JupyterLab does: the output's HTML first, then its scripts anew, because inserted text runs none."""
+    opened = visit(head="")
+    opened.page.evaluate("""html => {
+        const output = document.body.appendChild(document.createElement('div'));
+        output.innerHTML = html;
+        for (const old of output.querySelectorAll('script')) {
+            const script = document.createElement('script');
+            for (const { name, value } of old.attributes) script.setAttribute(name, value);
+            script.textContent = old.textContent;
+            old.replaceWith(script);
+        }
+    }""", explorer("later", start={"m": 8})._repr_html_())
+    expect(opened.page.locator(".status")).to_have_count(2)
+    assert opened.status(1).startswith("8 steps, full gradient")
+    opened.control("policy", 1).select_option("cut")
+    assert opened.status(1).startswith("8 steps, cut gradient") and opened.status(0).startswith("1 step, full")
+
+
+def test_on_paper_the_numbers_and_views_stay(visit):
+    opened = visit()
+    opened.page.emulate_media(media="print")
+    assert not opened.page.locator("fieldset").is_visible()
+    assert opened.page.locator(".status").is_visible() and opened.page.locator("canvas").first.is_visible()
+
+
+def test_nothing_moves_by_itself(visit):
+    opened = visit(reduced_motion="reduce")
+    assert opened.page.evaluate("document.getAnimations().length") == 0
+
+
+def test_a_control_answers_within_a_frame(visit):
+    """Processor time with style and layout: how long a reader waits depends on what else this machine does."""
+    opened = visit(full_size())
+    session = opened.page.context.new_cdp_session(opened.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent():
+        measured = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in measured if metric["name"] == "TaskDuration")
+
+    start, changes = spent(), 60
+    opened.page.evaluate("""changes => {
+        const slider = document.querySelector("input[id$='-t']");
+        for (let k = 0; k < changes; k++) {
+            slider.value = k % 50;
+            slider.dispatchEvent(new Event('input'));
+            document.body.offsetHeight;
+        }
+    }""", changes)
+    assert (spent() - start) / changes < 1 / 60
