@@ -1,7 +1,8 @@
-"""Where the built book and the browser are."""
+"""Where the built book and the browser are, and what Ctrl-C does."""
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_configure():
+    """Ctrl-C interrupts, also where a shell has started the tests in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
