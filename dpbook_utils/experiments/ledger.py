@@ -1,6 +1,6 @@
 """All claims of the course, decided or not: the one list that the pages of the book show.
 
-A claim that an experiment decides is stated again beside its criterion (``claims.Claim``), word for word.
+A claim that an experiment decides (``claims.Claim``) takes its text from here.
 """
 
 from collections import Counter

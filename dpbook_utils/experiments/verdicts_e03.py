@@ -13,6 +13,7 @@ import pandas
 from . import statistics
 from .claims import Claim, Effect, Verdict
 from .findings import Finding, common_seeds, conclude, per_seed, smaller
+from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
 from .verdicts_e04 import SMALLER
 
@@ -112,10 +113,7 @@ def decide_shift(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
 
 CLAIMS = {claim.id: claim for claim in (
     Claim(
-        "C07",
-        "In a time-stepping loop errors grow exponentially with the number of steps, and a one-step error hardly "
-        "shows it",
-        "03_unrolling",
+        "C07", STATEMENTS["C07"].text, "03_unrolling",
         ("e03_perturbations",
         "e03",
         "e04"),
@@ -126,10 +124,7 @@ CLAIMS = {claim.id: claim for claim in (
         "variance of the time to decorrelation. Supported under conditions if (1) holds for one size.",
         decide_growth),
     Claim(
-        "C08",
-        "States seen in unrolled training depend on N, so they cannot be precomputed: networks trained on stored "
-        "states meet a shifted distribution",
-        "03_unrolling",
+        "C08", STATEMENTS["C08"].text, "03_unrolling",
         ("e03",),
         "Supported if, at 1,500 updates, (1) the states of two networks after 16 steps differ by more than a one-step "
         "error (ONE, FRESH-8); (2) for networks trained on stored states of the reference (ONE, also with the batch "

@@ -15,6 +15,7 @@ import pandas
 from . import statistics
 from .claims import Claim, Verdict
 from .findings import Finding, at_equal_time, common_seeds, conclude, lower, per_seed, smaller
+from .ledger import STATEMENTS
 
 BUDGETS = (1500, 6000, 24000)
 BUDGETS_ONE = (*BUDGETS, 96000)
@@ -148,8 +149,7 @@ SMALLER = ('"Smaller" and "longer" mean: over at least six seeds, the 95 % inter
            "ratios lies on that side of 1, and the sign test is below 0.05.")
 CLAIMS = {claim.id: claim for claim in (
     Claim(
-        "C09", "Feedback through unrolled steps gives more accurate, more stable long roll-outs than one-step training",
-        "03_unrolling", ("e04",),
+        "C09", STATEMENTS["C09"].text, "03_unrolling", ("e04",),
         "Supported if, for m = 3 and m = 8, WIG-m has (1) a smaller error over 12 steps than ONE on domains inside, "
         "below and above the training range, at 24,000 updates each and at equal wall-clock (the longest time that the "
         "budgets of both reach; ONE has one of 96,000), and inside also with the small network; (2) a longer time to "
@@ -157,16 +157,14 @@ CLAIMS = {claim.id: claim for claim in (
         "under conditions if WIG-3 or WIG-8 has a smaller error inside at one of three budgets or at equal wall-clock. "
         + SMALLER, decide_unrolling),
     Claim(
-        "C10", "The gradient through the solver is what makes the difference, not the unrolling alone",
-        "03_unrolling", ("e04",),
+        "C10", STATEMENTS["C10"].text, "03_unrolling", ("e04",),
         "Supported if, for m = 3 and m = 8 at 24,000 updates, in all three regions, WIG-m has a smaller error over 12 "
         "steps than NOG-m (inside also with the small network), and the gradient brings more than unrolling alone: "
         "WIG-m / NOG-m is smaller than NOG-m / ONE. Supported under conditions if WIG-3 or WIG-8 has a smaller error "
         "inside than its NOG at one of three budgets. NOG-m / ONE is shown at all budgets: its order is known to flip. "
         + SMALLER, decide_gradient),
     Claim(
-        "C22", "Networks without the solver specialise on the training distribution, and simple training variants "
-        "deteriorate over recurrent steps", "03_unrolling", ("e04",),
+        "C22", STATEMENTS["C22"].text, "03_unrolling", ("e04",),
         "Supported if, at 24,000 updates, (1) for ONE, WIG-3 and WIG-8, the hybrid has a smaller error over 12 steps "
         "than the predictor in all three regions, and its error grows less from inside to below and to above; (2) with "
         "and without the solver, the error of WIG-3 and WIG-8 grows less from the first step to the twelfth than that "

@@ -13,6 +13,7 @@ import pandas
 
 from .claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Claim, Verdict
 from .findings import Finding, common_seeds, per_seed, smaller
+from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
 
 BUDGETS = (1500, 6000)
@@ -67,8 +68,7 @@ def _listed(settings: list[tuple[str, str]]) -> str:
 
 
 CLAIMS = {"C11": Claim(
-    "C11", "Additive coupling is one choice of several: multiplicative or parameter coupling is better in some "
-    "settings", "04_coupling", ("e05",),
+    "C11", STATEMENTS["C11"].text, "04_coupling", ("e05",),
     "A setting is a training, ONE or WIG-8, and a region of the test data: inside the range of viscosities seen in "
     "training, below it, above it, or inside it with faster initial states. A coupling is better in a setting if its "
     "error over 100 steps is smaller than that of additive coupling, both at 1,500 and at 6,000 updates; of the four "

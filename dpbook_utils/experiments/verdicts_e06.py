@@ -9,6 +9,7 @@ import pandas
 
 from .claims import Claim, Verdict
 from .findings import Finding, conclude, per_seed, smaller
+from .ledger import STATEMENTS
 from .verdicts_e04 import SMALLER
 
 BUDGETS = (1500, 6000)
@@ -109,8 +110,7 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
 
 
 CLAIMS = {"C12": Claim(
-    "C12", "The loss may be evaluated in one or many places of the chain; the best placement depends on the problem",
-    "05_loss_placement", ("e04", "e06"),
+    "C12", STATEMENTS["C12"].text, "05_loss_placement", ("e04", "e06"),
     'For the chain "P, then N" over eight steps and the placements every step, sparse (steps 4 and 8), terminal (step '
     "8) and residual. Supported if, at 6,000 updates, (1) each placement with the full gradient (WIG) has a smaller "
     "error over 12 steps than P alone, inside the training range, and (2) the placement of the smallest error differs "

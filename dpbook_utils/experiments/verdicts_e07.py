@@ -12,6 +12,7 @@ import pandas
 
 from .claims import Claim, Effect, Verdict
 from .findings import Finding, common_seeds, conclude, lower, per_seed, smaller
+from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
 from .verdicts_e03 import between
 from .verdicts_e04 import SMALLER
@@ -151,7 +152,7 @@ def _equal(frame: pandas.DataFrame) -> Finding:
 
 CLAIMS = {claim.id: claim for claim in (
     Claim(
-        "C13", "Many steps make training hard: gradients vanish or explode", "06_long_horizons",
+        "C13", STATEMENTS["C13"].text, "06_long_horizons",
         ("e07_gradients", "e07"),
         "Supported if (1) on the attractor of the Kuramoto-Sivashinsky equation the norm of a linear functional's "
         "gradient with respect to the initial state grows, from m = 16 to m = 128, at a rate within 25 % of the "
@@ -161,8 +162,7 @@ CLAIMS = {claim.id: claim for claim in (
         "or (1) for one of its two cases, holds. " + SMALLER + " A training that diverged counts as an infinite error.",
         decide_gradients),
     Claim(
-        "C14", "Curriculum, small initial corrections, clipping, truncation and checkpointing make long horizons "
-        "practical", "06_long_horizons", ("e07", "e07_cost"),
+        "C14", STATEMENTS["C14"].text, "06_long_horizons", ("e07", "e07_cost"),
         "Supported if, at m = 16, (1) with small last layer, clipping and curriculum no seed diverges; (2) the error "
         "over 12 steps is smaller than without any of them, and smaller than with m = 1 at equal updates (at 1,500 "
         "with the best of three learning rates each, and at 6,000); (3) it is smaller than without each of the three "
@@ -170,7 +170,7 @@ CLAIMS = {claim.id: claim for claim in (
         "than half of the memory at m = 64. Supported under conditions if one of the comparisons of (2) is as claimed. "
         + SMALLER + " A training that diverged counts as an infinite error.", decide_remedies),
     Claim(
-        "C24", "DP needs heavier machinery: its cost in time and memory over supervised training", "06_long_horizons",
+        "C24", STATEMENTS["C24"].text, "06_long_horizons",
         ("e07_cost",),
         "Supported if loss and gradient of a hybrid take more processor time and more memory than supervised training "
         "of the same network on stored solver outputs at m = 1, and more than twice as much at m = 4 and m = 16. "

@@ -15,6 +15,7 @@ import pandas
 
 from .claims import Claim, Verdict
 from .findings import Finding, at_equal_time, conclude, lower, per_seed, smaller
+from .ledger import STATEMENTS
 from .verdicts_e04 import SMALLER
 from .verdicts_e06 import joined
 
@@ -176,7 +177,7 @@ def decide_start(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
 
 CLAIMS = {claim.id: claim for claim in (
     Claim(
-        "C15", "Perturbing inputs and iterations with noise helps against overfitting and drift", "07_noise",
+        "C15", STATEMENTS["C15"].text, "07_noise",
         ("e08", "e08_small"),
         "Sigma is the best of its grid, above zero, on validation data. Supported if (1) on little data ONE overfits: "
         "from 1,500 to 6,300 updates its error falls on training states and rises on others; (2) there white noise has "
@@ -186,7 +187,7 @@ CLAIMS = {claim.id: claim for claim in (
         "is as claimed, or the drift or the fraction of roll-outs that blow up is smaller with one of the kinds of "
         "noise at 1,500 or 6,000 updates. " + SMALLER, decide_help),
     Claim(
-        "C16", "Undirected noise is less accurate than training on the simulation's actual evolution", "07_noise",
+        "C16", STATEMENTS["C16"].text, "07_noise",
         ("e08", "e08_periodic"),
         "Sigma is the best of its grid, above zero, on validation data, for each of white noise, shaped noise and a "
         "random walk, with the clean next state as target. Supported if WIG-3 and WIG-8 have a smaller error over 12 "
@@ -195,7 +196,7 @@ CLAIMS = {claim.id: claim for claim in (
         "a longer time to decorrelation in the chaotic one. Supported under conditions if one of the comparisons of "
         "errors inside is as claimed. " + SMALLER, decide_accuracy),
     Claim(
-        "C17", "Noise is a good start for training that overfits, to be followed by DP", "07_noise", ("e08_small",),
+        "C17", STATEMENTS["C17"].text, "07_noise", ("e08_small",),
         "On little data. Supported if (1) ONE overfits, as for C15, and (2) white noise for half of the time and then "
         "WIG-3 has a smaller error over 12 steps than WIG-3 from the start, than white noise alone, and than ONE and "
         "then WIG-3, all at equal cost, sigma and the learning rate of WIG-3 chosen on validation data. Supported "
