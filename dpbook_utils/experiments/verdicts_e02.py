@@ -5,7 +5,6 @@ not: once a set covers the domain as densely as the network can tell apart, new 
 remains. The third depends on the solver's price against the disk's.
 """
 
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pandas
 from . import statistics
 from .claims import Claim, Effect, Verdict
 from .findings import Finding, conclude, per_seed, smaller
+from .ledger import STATEMENTS
 from .verdicts_e04 import SMALLER
 
 BUDGETS = (1500, 6000)
@@ -171,25 +171,24 @@ def _mean(name: str, values: pandas.Series, holds: pandas.Series | None = None) 
     return Finding(Effect(name, mean, float("nan"), float("nan"), decided), len(values))
 
 
-_claim = functools.partial(Claim, chapter="02_solver_as_data")
+def _claim(claim_id: str, **rest) -> Claim:
+    return Claim(claim_id, STATEMENTS[claim_id].text, STATEMENTS[claim_id].chapter, **rest)
+
+
 CLAIMS = {claim.id: claim for claim in (
-    _claim("C04", "With P before N the solver is a data generator: N does not influence it, so stored solver outputs "
-           "give the same training, bit for bit", experiments=("e02_equality",),
+    _claim("C04", experiments=("e02_equality",),
            criterion="One-step training of N, 100 updates: on outputs of P that were stored on disk, and with P in the "
            "chain on the same fresh samples. Supported if in each of six seeds all weights are equal, bit for bit, and "
            "what enters N has no graph. Supported under conditions if they differ by at most 1e-5 of their norm. The "
            "same with four steps is shown as a control: it feeds outputs of N to P.", decide=decide_equality),
-    _claim("C05", "Drawing fresh, randomised solver parameters at each update samples the domain better than a fixed "
-           "data set of equal cost and gives more accurate, more stable networks",
-           experiments=("e02", "e02_throughput"),
+    _claim("C05", experiments=("e02", "e02_throughput"),
            criterion="Fixed sets of 16, 64, 256 and 1,024 trajectories, with a supervised and a DP loss, against fresh "
            "ones. Equal cost: the time that the fixed set takes to be generated, written, read once, and for 6,000 "
            "updates from memory; the fresh training is interpolated between its budgets at this time. Supported if "
            "fresh has the smaller error over 50 steps inside the domain and on its edge and the smaller error over 200 "
            "steps inside, for every size and both losses. Supported under conditions if it has all three for one size "
            "and one loss. " + SMALLER, decide=decide_sampling),
-    _claim("C06", "Generating on the fly removes storage and can be faster than loading",
-           experiments=("e02_throughput",),
+    _claim("C06", experiments=("e02_throughput",),
            criterion="Time per sample of generating it, and of reading it from the disk in shuffled batches and in "
            "whole batches in order, for solvers of 1 to 64 sub-steps per stored state. Supported if, for the six "
            "sub-steps of this study, generating is faster than both. Supported under conditions if it is faster than "
