@@ -24,6 +24,7 @@ from . import kuramoto_sivashinsky as ks
 
 NUM_FRAMES = 3  # states that the network sees, besides P's result
 
+
 class Append(Solver):
     """The solver's step from the newest frame, as one more frame.
 
@@ -79,6 +80,4 @@ def trajectories(name: str) -> ks.Trajectories:
 
 def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
     """The windows of ``ks.windows``, each with its history."""
-    data = trajectories("train")
-    return Windows(data.states, num_steps, batch_size, seeds=[ks.SETTINGS["batch_seed"] + s for s in seeds],
-                   length=data.lengths)
+    return trajectories("train").windows(seeds, num_steps, batch_size, ks.SETTINGS["batch_seed"])

@@ -27,14 +27,13 @@ from ..gradients import NoSolverGradient
 from . import e08_history, e08_rows
 from . import kuramoto_sivashinsky as ks
 from .e04_unrolling import Baseline, Persistence
-from .e08_rows import Noise, Phases, Variant
+from .e08_rows import RATE, Noise, Phases, Variant
 from .setups import Setup, warm_up
 from .spec import Specification, Task
 from .trainings import no_training
 from .verdicts_e08 import CLAIMS as CLAIMS
 from .verdicts_e08 import GRID, LONG, LONGER, PER_UPDATE, REGIONS, SEEDS, SHORT, SIGMAS, name
 
-RATE = 3e-3  # the best of three for ONE, NOG-3, WIG-3 and WIG-8 in e04_tuning
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
 ONE, WIG_8 = Setup(learning_rate=RATE), Setup(8, learning_rate=RATE, curriculum=warm_up(8))
 UNROLLED = {"NOG-3": Setup(3, learning_rate=RATE, curriculum=warm_up(3), gradient=NoSolverGradient()),

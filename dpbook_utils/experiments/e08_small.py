@@ -51,9 +51,7 @@ def trajectories(name: str) -> ks.Trajectories:
 
 
 def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
-    data = trajectories("train")
-    return Windows(data.states, num_steps, batch_size, seeds=[SETTINGS["batch_seed"] + s for s in seeds],
-                   length=data.lengths)
+    return trajectories("train").windows(seeds, num_steps, batch_size, SETTINGS["batch_seed"])
 
 
 MOVED = name("moved target", 1e-1)

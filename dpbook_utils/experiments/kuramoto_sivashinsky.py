@@ -53,6 +53,10 @@ class Trajectories(NamedTuple):
     states: Tensor
     lengths: Tensor
 
+    def windows(self, seeds: Sequence[int], num_steps: int, batch_size: int, batch_seed: int) -> Windows:
+        """Batches of windows, one stream for each seed, which is counted from ``batch_seed``."""
+        return Windows(self.states, num_steps, batch_size, seeds=[batch_seed + s for s in seeds], length=self.lengths)
+
 
 def solver(integrator: Callable, num_substeps: int = SETTINGS["num_substeps"]) -> KuramotoSivashinsky:
     return KuramotoSivashinsky(SETTINGS["num_points"], SETTINGS["dt"], integrator, num_substeps)
@@ -108,9 +112,7 @@ def predictor(networks: nn.Module) -> Sequential:
 
 def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
     """Batches of the training data: the same windows for all set-ups with the same longest unroll."""
-    data = trajectories("train")
-    return Windows(data.states, num_steps, batch_size, seeds=[SETTINGS["batch_seed"] + s for s in seeds],
-                   length=data.lengths)
+    return trajectories("train").windows(seeds, num_steps, batch_size, SETTINGS["batch_seed"])
 
 
 def validation_error(step: nn.Module, num_seeds: int) -> Tensor:

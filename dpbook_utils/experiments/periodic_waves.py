@@ -72,6 +72,4 @@ def hybrid(networks: nn.Module) -> Sequential:
 
 
 def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
-    data = trajectories("train")
-    return Windows(data.states, num_steps, batch_size, seeds=[SETTINGS["batch_seed"] + s for s in seeds],
-                   length=data.lengths)
+    return trajectories("train").windows(seeds, num_steps, batch_size, SETTINGS["batch_seed"])
