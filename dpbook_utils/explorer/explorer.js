@@ -1,113 +1,11 @@
 // The static explorer: one set of controls, linked views of stored roll-outs. No kernel, no network, no dependencies.
-// Every `.explorer` element holds its data as JSON; the text of this module is the same for all of them, so that one
-// hash in a page's Content-Security-Policy allows them all.
-
-const SVG = "http://www.w3.org/2000/svg";
-const HYBRID = { colour: "#0072B2", dash: "none" }, SOLVER = { colour: "#D55E00", dash: "7 4" };
-const STILL = { colour: "#009E73", dash: "9 3 2 3" }, TRUTH = { colour: "currentColor", dash: "2 3" };
-const MAP = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f".split(" ")
-    .map(hex => [0, 2, 4].map(k => parseInt(hex.slice(k, k + 2), 16)));
-const BLOWN_UP = 255, LEVELS = 127, GREY = [128, 128, 128];
-
-function make(tag, attributes = {}, ...children) {
-    const found = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
-    found.append(...children);
-    return found;
-}
-
-const show = x => x === null ? "not finite" : String(Number(x.toPrecision(3)));
-
-const COLOURS = Array.from({ length: BLOWN_UP + 1 }, (_, level) => {
-    if (level === BLOWN_UP) return GREY;
-    const place = level / (2 * LEVELS) * (MAP.length - 1), k = Math.min(Math.floor(place), MAP.length - 2);
-    return MAP[k].map((low, i) => low + (place - k) * (MAP[k + 1][i] - low));
-});
+// Every `.explorer` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
+// of them, so that one hash in a page's Content-Security-Policy allows them all.
 
 const decoded = new Map();
 function bytes(text) {
     if (!decoded.has(text)) decoded.set(text, Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
     return decoded.get(text);
-}
-
-/** What the address says: {name of an explorer: {control: value}}. */
-function addressed() {
-    const found = {};
-    for (const part of location.hash.slice(1).split("&")) {
-        const [, name, values] = /^explore-([a-z0-9-]+):(.*)$/.exec(part) || [null, "", ""];
-        try {
-            const pairs = values.split(";").map(pair => pair.split("=").map(decodeURIComponent));
-            found[name] = Object.fromEntries(pairs);
-        } catch { /* a damaged address changes nothing */ }
-    }
-    return found;
-}
-
-function fragment(name, state) {
-    const pairs = Object.entries(state).map(([id, value]) => `${id}=${encodeURIComponent(value)}`);
-    return `explore-${name}:${pairs.join(";")}`;
-}
-
-/** A plot with fixed axes; its text alternative is in its title and description. */
-class Plot {
-    constructor(id, title, x, y) {
-        Object.assign(this, { x, y, width: 360, height: 250, left: 46, right: 10, top: 40, bottom: 36 });
-        this.svg = make("svg:svg", { role: "img", viewBox: `0 0 ${this.width} ${this.height}`,
-            "aria-labelledby": `${id}-title ${id}-desc` });
-        this.heading = make("svg:title", { id: `${id}-title` });
-        this.description = make("svg:desc", { id: `${id}-desc` });
-        this.heading.textContent = title;
-        this.figure = make("figure", {}, make("figcaption", {}, title), this.svg);
-    }
-
-    place(axis, value, from, to) {
-        const f = axis.log ? Math.log : v => v;
-        return from + (f(value) - f(axis.from)) / (f(axis.to) - f(axis.from)) * (to - from);
-    }
-
-    px(value) { return this.place(this.x, value, this.left, this.width - this.right); }
-    py(value) { return this.place(this.y, value, this.height - this.bottom, this.top); }
-
-    ticks(axis) {
-        if (axis.ticks) return axis.ticks;
-        const low = Math.ceil(Math.log10(axis.from) - 1e-9), high = Math.floor(Math.log10(axis.to) + 1e-9);
-        const every = Math.ceil((high - low) / 6) || 1;
-        return Array.from({ length: Math.floor((high - low) / every) + 1 }, (_, k) => Number(`1e${low + k * every}`));
-    }
-
-    points(xs, ys) {  // what leaves the axis is drawn at its end, what is no number leaves a gap
-        const inside = y => this.py(Math.min(Math.max(y, this.y.from), this.y.to)).toFixed(1);
-        return xs.map((x, k) => ys[k] === null ? ""
-            : `${k && ys[k - 1] !== null ? "L" : "M"}${this.px(x).toFixed(1)},${inside(ys[k])}`).join("");
-    }
-
-    draw(lines, description, { band = null, now = null } = {}) {
-        const parts = [this.heading, this.description], bottom = this.height - this.bottom;
-        const text = (x, y, anchor, words) => make("svg:text", { x, y, "text-anchor": anchor }, words);
-        this.description.textContent = description;
-        for (const tick of this.ticks(this.y)) {
-            const y = this.py(tick);
-            parts.push(make("svg:path", { class: "rule", d: `M${this.left},${y}H${this.width - this.right}` }));
-            const long = tick > 1000 || (tick > 0 && tick < 0.001);
-            parts.push(text(this.left - 4, y + 4, "end", long ? tick.toExponential().replace("+", "") : String(tick)));
-        }
-        for (const tick of this.ticks(this.x)) parts.push(text(this.px(tick), bottom + 14, "middle", String(tick)));
-        parts.push(make("svg:path", { class: "axis", d: `M${this.left},${this.top}V${bottom}H${this.width - 10}` }));
-        parts.push(text((this.left + this.width) / 2, this.height - 6, "middle", this.x.label));
-        if (band && band.xs.length) {
-            const back = this.points([...band.xs].reverse(), [...band.low].reverse()).replace("M", "L");
-            const d = `${this.points(band.xs, band.high)}${back}Z`;
-            parts.push(make("svg:path", { class: "band", fill: HYBRID.colour, d }));
-        }
-        lines.forEach((line, k) => {
-            const style = { class: "line", stroke: line.style.colour, "stroke-dasharray": line.style.dash };
-            parts.push(make("svg:path", { ...style, d: this.points(line.xs, line.ys) || "M0,0" }));
-            const x = this.left + (k % 2) * 160, y = 10 + 15 * Math.floor(k / 2);
-            parts.push(make("svg:path", { ...style, d: `M${x},${y}h26` }), text(x + 31, y + 4, "start", line.name));
-        });
-        if (now !== null) parts.push(make("svg:path", { class: "now", d: `M${this.px(now)},${this.top}V${bottom}` }));
-        this.svg.replaceChildren(...parts);
-    }
 }
 
 class Explorer {
@@ -174,26 +72,17 @@ class Explorer {
         this.state[control.id] = value;
         this.render();
         clearTimeout(this.pending);
-        this.pending = setTimeout(() => this.address(), 150);  // browsers refuse many changes of the address in a row
-    }
-
-    address() {
-        const mine = `explore-${this.data.name}:`;
-        const others = location.hash.slice(1).split("&").filter(p => p.startsWith("explore-") && !p.startsWith(mine));
-        try {
-            history.replaceState(history.state, "", "#" + [...others, fragment(this.data.name, this.state)].join("&"));
-        } catch { /* a frame without an address of its own */ }
+        // Browsers refuse many changes of the address in a row.
+        this.pending = setTimeout(() => readdress("explore", this.data.name, this.state), 150);
     }
 
     restore() {
-        const wanted = addressed()[this.data.name];
+        const wanted = addressed("explore")[this.data.name];
         for (const control of this.controls)
             if (wanted && control.values.some(([value]) => value === wanted[control.id]))
                 this.state[control.id] = wanted[control.id];
         this.render();
-        if (!wanted || Object.keys(addressed())[0] !== this.data.name) return;
-        this.root.scrollIntoView();
-        addEventListener("load", () => this.root.scrollIntoView());  // by then pictures and formulas have their size
+        reveal("explore", this.data.name, this.root);
     }
 
     key(changed = {}) {
@@ -231,7 +120,7 @@ class Explorer {
           now: t });
         this.renderGradient(run, seed);
         this.renderFields(run, seed, t);
-        this.link.setAttribute("href", "#" + fragment(data.name, state));
+        this.link.setAttribute("href", "#" + fragment("explore", data.name, state));
         this.provenance.replaceChildren(...Object.entries({ ...data.source, "This run": run.note })
             .flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]));
     }
@@ -282,19 +171,7 @@ class Explorer {
     }
 }
 
-/** One pixel a value; `marked` is a row that is darkened. */
-function paint(canvas, width, height, level, marked = -1) {
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-    for (let y = 0, k = 0; y < height; y++)
-        for (let x = 0; x < width; x++, k += 4) {
-            const [r, g, b] = COLOURS[level(x, y)], shade = y === marked ? 0.35 : 1;
-            image.data.set([r * shade, g * shade, b * shade, 255], k);
-        }
-    context.putImageData(image, 0, 0);
-}
-
-for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
+for (const root of document.querySelectorAll(".explorer:not(.trainer, [data-ready])")) {
     root.setAttribute("data-ready", "");
     new Explorer(root);
 }

@@ -1,9 +1,9 @@
 """The static explorer: stored roll-outs as one self-contained piece of HTML, for pages without a kernel or a network.
 
 The same output works in the built book, in JupyterLab and in Colab. It holds its data as JSON (errors to four digits,
-fields as one byte a value) beside ``explorer.js`` and ``explorer.css``, whose text is the same in every output: nothing
-is fetched, which pages opened from files would not allow, and ``content_security_policy`` names the two hashes with
-which a page allows all explorers and no other inline code.
+fields as one byte a value) beside ``common.js``, ``explorer.js`` and ``explorer.css``, whose text is the same in every output:
+nothing is fetched, which pages opened from files would not allow, and ``content_security_policy`` names the two hashes
+with which a page allows all explorers and no other inline code.
 
 Chapters: 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons, 07_noise.
 """
@@ -182,15 +182,13 @@ class Explorer:
                 "gradient": {"from": _power(norms.min(), math.floor), "to": _power(1.01 * largest, math.ceil)}}
 
     def _repr_html_(self) -> str:
-        payload = json.dumps(self.data(), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        payload = data_block(self.data())
         name = hashlib.sha256(payload.encode()).hexdigest()[:12]
-        # Whatever a text holds, it does not end the element: no "<" is left in the JSON.
-        payload = payload.replace("<", "\\u003c")
         return (f'<div class="explorer" id="explorer-{name}" role="group" aria-label="{html.escape(self.title)}">\n'
                 f"<style>{_text('explorer.css')}</style>\n<p class=\"title\">{html.escape(self.title)}</p>\n"
                 f"<noscript><p>{html.escape(self.summary())}</p></noscript>\n"
-                f'<script type="application/json">{payload}</script>\n'
-                f'<script type="module">{_text("explorer.js")}</script>\n</div>')
+                f"{payload}\n"
+                f'<script type="module">{script(_text("explorer.js"))}</script>\n</div>')
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
@@ -210,10 +208,23 @@ def content_security_policy() -> dict[str, str]:
 
     The data are no script to a browser. Nothing else is needed: no ``unsafe-inline``, no handlers in attributes.
     """
-    def source(name: str) -> str:
-        return "'sha256-" + base64.b64encode(hashlib.sha256(_text(name).encode()).digest()).decode() + "'"
+    return {"script-src": hashed(script(_text("explorer.js"))), "style-src": hashed(_text("explorer.css"))}
 
-    return {"script-src": source("explorer.js"), "style-src": source("explorer.css")}
+
+def hashed(text: str) -> str:
+    """The source with which a page's policy allows an inline script or style of this text."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+def script(own: str) -> str:
+    """A figure's module: what all interactive figures share, then its own text."""
+    return _text("common.js") + own
+
+
+def data_block(payload) -> str:
+    """A script element that holds JSON; whatever a text in it holds, none ends the element: no "<" is left."""
+    text = json.dumps(payload, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return '<script type="application/json">' + text.replace("<", "\\u003c") + "</script>"
 
 
 def rounded(values) -> list:
