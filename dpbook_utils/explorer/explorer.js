@@ -2,6 +2,8 @@
 // Every `.explorer` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
 // of them, so that one hash in a page's Content-Security-Policy allows them all.
 
+const PICTURES = ["reference", "solver alone", "hybrid"];
+
 const decoded = new Map();
 function bytes(text) {
     if (!decoded.has(text)) decoded.set(text, Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
@@ -30,16 +32,9 @@ class Explorer {
         const { data, root } = this, id = name => `${root.id}-${name}`;
         this.inputs = {};
         const fields = this.controls.map(control => {
-            const last = String(control.values.length - 1);
-            const input = control.slider
-                ? make("input", { type: "range", min: "0", max: last, step: "1", id: id(control.id) })
-                : make("select", { id: id(control.id) }, ...control.values.map(([value]) => make("option", { value })));
-            const output = make("output", { for: input.id });
-            const label = make("label", { for: input.id }, control.slider ? `${control.label}: ` : control.label);
-            const value = () => control.slider ? control.values[input.value][0] : input.value;
-            input.addEventListener("input", () => this.change(control, value()));
-            this.inputs[control.id] = { input, output };
-            return make("div", {}, ...(control.slider ? [make("div", {}, label, output), input] : [label, input]));
+            const made = chooser(id(control.id), control, value => this.change(control, value));
+            this.inputs[control.id] = made;
+            return made.box;
         });
         this.why = make("p", { class: "why", hidden: "" });
         this.status = make("p", { class: "status", "aria-live": "polite" });
@@ -52,19 +47,12 @@ class Explorer {
             { ...horizons, log: true, label: "horizon [steps]" }, { ...axes.gradient, log: true });
         this.profile = new Plot(id("profile"), "State at the step shown", { from: 0, to: 1, label: words.x, ticks: [] },
             { from: -data.scale, to: data.scale, ticks: [-data.scale, 0, data.scale] });
-        this.pictures = ["reference", "solver alone", "hybrid"].map(name => {
-            const canvas = make("canvas", { role: "img" });
-            return { name, canvas, box: make("div", {}, name, canvas) };
-        });
-        const scale = make("canvas");
-        paint(scale, 2 * LEVELS + 1, 1, k => k);
-        const plane = make("figure", {}, make("figcaption", {}, `${words.u} in space (right) and time (up)`),
-            make("div", { class: "fields" }, ...this.pictures.map(picture => picture.box)),
-            make("div", { class: "scale" }, String(-data.scale), scale, `${data.scale}; grey: blown up`));
+        const plane = planes(`${words.u} in space (right) and time (up)`, data.scale, PICTURES);
+        this.canvases = plane.canvases;
         this.link = make("a", { class: "link" }, "Link to this view");
         this.provenance = make("dl");
         root.append(make("fieldset", {}, make("legend", {}, "Choose"), ...fields), this.why, this.status,
-            make("div", { class: "views" }, this.error.figure, plane, this.profile.figure, this.gradient.figure),
+            make("div", { class: "views" }, this.error.figure, plane.figure, this.profile.figure, this.gradient.figure),
             this.link, make("details", {}, make("summary", {}, "Where these numbers come from"), this.provenance));
     }
 
@@ -117,7 +105,7 @@ class Explorer {
             { name: "persistence", style: STILL, xs: steps, ys: still }],
         `${this.status.textContent} The band spans all seeds.`,
         { band: { xs: steps, low: steps.map((_, k) => spread(k)[0]), high: steps.map((_, k) => spread(k)[1]) },
-          now: t });
+          marks: [t] });
         this.renderGradient(run, seed);
         this.renderFields(run, seed, t);
         this.link.setAttribute("href", "#" + fragment("explore", data.name, state));
@@ -126,19 +114,13 @@ class Explorer {
     }
 
     showControl(control) {
-        const { input, output } = this.inputs[control.id], value = this.state[control.id];
-        const index = control.values.findIndex(([v]) => v === value);
-        if (control.slider) {
-            input.value = String(index);
-            output.textContent = control.values[index][1];
-            input.setAttribute("aria-valuetext", control.values[index][1]);
-        } else {
+        const { input, show } = this.inputs[control.id];
+        if (!control.slider)
             control.values.forEach(([v, text], k) => {
                 const [, reason, same] = this.data.grid[this.key({ [control.id]: v })];
                 input.options[k].textContent = reason && !same ? `${text} (not run)` : text;
             });
-            input.value = value;
-        }
+        show(this.state[control.id]);
     }
 
     renderGradient(run, seed) {
@@ -157,17 +139,17 @@ class Explorer {
             run.field[state.region][seed]].map(bytes);
         const profiles = fields.map(field => [...field.slice(row * width, (row + 1) * width)]
             .map(q => q === BLOWN_UP ? null : (q - LEVELS) / LEVELS * data.scale));
-        this.pictures.forEach(({ name, canvas }, k) => {
+        this.canvases.forEach((canvas, k) => {
             const rows = fields[k].length / width, known = profiles[k].filter(u => u !== null);
             paint(canvas, width, rows, (x, y) => fields[k][(rows - 1 - y) * width + x], rows - 1 - row);
-            canvas.setAttribute("aria-label", `${name}, ${data.words.u} in space and time; at step ${t} `
+            canvas.setAttribute("aria-label", `${PICTURES[k]}, ${data.words.u} in space and time; at step ${t} `
                 + (known.length ? `from ${show(Math.min(...known))} to ${show(Math.max(...known))}` : "blown up"));
         });
         const xs = profiles[0].map((_, k) => (k + 0.5) / width), region = data.regions[state.region];
         const names = ["reference", "solver alone", `hybrid, seed ${state.seed}`];
         this.profile.x.label = `${data.words.x}, 0 to ${show(region.length)}; ${region.sample}`;
         this.profile.draw(profiles.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys })),
-            this.pictures.map(({ canvas }) => canvas.getAttribute("aria-label")).join("; "));
+            this.canvases.map(canvas => canvas.getAttribute("aria-label")).join("; "));
     }
 }
 

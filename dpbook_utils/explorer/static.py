@@ -1,9 +1,9 @@
 """The static explorer: stored roll-outs as one self-contained piece of HTML, for pages without a kernel or a network.
 
 The same output works in the built book, in JupyterLab and in Colab. It holds its data as JSON (errors to four digits,
-fields as one byte a value) beside ``common.js``, ``explorer.js`` and ``explorer.css``, whose text is the same in every output:
-nothing is fetched, which pages opened from files would not allow, and ``content_security_policy`` names the two hashes
-with which a page allows all explorers and no other inline code.
+fields as one byte a value) beside a script and a style whose text is the same in every output: nothing is fetched,
+which pages opened from files would not allow, and ``content_security_policy`` names the two hashes with which a page
+allows all explorers and no other inline code.
 
 Chapters: 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons, 07_noise.
 """
