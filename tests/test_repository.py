@@ -40,7 +40,7 @@ CHAPTERS = {
     "05_loss_placement", "06_long_horizons", "07_noise", "08_wake_flow", "09_choosing_the_numerics",
     "10_generalisation", "11_forward_and_inverse", "12_control", "13_foreign_solvers", "14_better_updates",
 }
-HOSTS = {"github.com", "colab.research.google.com", "arxiv.org", "doi.org", "pytorch.org", "www.w3.org"}
+HOSTS = {"github.com", "colab.research.google.com", "mybinder.org", "arxiv.org", "doi.org", "pytorch.org", "www.w3.org"}
 
 
 def module_name(path: Path) -> str:
