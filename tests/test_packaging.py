@@ -24,11 +24,11 @@ version = "{TORCH}"
 """
 
 
-def pip(*command: object, **options) -> str:
-    """Run pip with this environment's own; its output is the message of a failure."""
-    result = subprocess.run([sys.executable, "-m", "pip", *map(str, command), "--no-input"], capture_output=True,
-                            text=True, **options)
-    assert result.returncode == 0, f"pip {' '.join(map(str, command))}\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
+def pip(*command: object) -> str:
+    """Run this environment's pip; what it says is the message of a failure."""
+    words = ["pip", *map(str, command)]
+    result = subprocess.run([sys.executable, "-m", *words, "--no-input"], capture_output=True, text=True)
+    assert result.returncode == 0, f"{' '.join(words)}\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
     return result.stdout
 
 
@@ -67,7 +67,8 @@ def foreign(wheel, root, tmp_path_factory) -> Path:
 
 def test_a_wheel_leaves_torch_and_numpy_as_they_were(foreign):
     assert version("numpy") != NUMPY and version("torch") != TORCH, "choose other versions: these are the pinned ones"
-    listed = {entry["name"]: entry["version"] for entry in json.loads(pip("--python", foreign, "list", "--format=json"))}
+    found = json.loads(pip("--python", foreign, "list", "--format=json"))
+    listed = {entry["name"]: entry["version"] for entry in found}
     assert (listed["numpy"], listed["torch"]) == (NUMPY, TORCH)
     assert listed["phiflow"] == version("phiflow")
 
