@@ -11,7 +11,7 @@ PAGES := tests/test_book.py tests/test_browser.py tests/test_explorer_browser.py
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
 
-.PHONY: help book lab results bench test unit notebooks pages chromium clean
+.PHONY: help book lab results bench test unit notebooks pages node chromium clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ book: $(READY)  ## execute the chapters and build _build/html/index.html
 
 test: unit notebooks pages  ## everything below: units, notebooks, book, browser
 
-unit: $(READY)  ## the package and the repository
+unit: $(READY) node  ## the package and the repository
 	$(PYTEST) --durations=10 $(addprefix --ignore=,$(PAGES))
 
 notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
@@ -55,9 +55,15 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Debian's, where apt-get is there and may be used; tests/conftest.py says what to do elsewhere.
+# Debian's, where apt-get is there and may be used; the tests say what to do elsewhere.
+DEBIAN = { command -v apt-get && if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update && apt-get install --yes --no-install-recommends $(1); \
+	    else sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(1); fi; }
+
+node:
+	@command -v node || $(call DEBIAN,nodejs) || \
+	    echo "No Node.js found and none could be installed: the tests of the page that trains will fail and say so."
+
 chromium:
-	@command -v chromium || command -v google-chrome || { command -v apt-get && \
-	    if [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install --yes --no-install-recommends chromium; \
-	    else sudo apt-get update && sudo apt-get install --yes --no-install-recommends chromium; fi; } || \
+	@command -v chromium || command -v google-chrome || $(call DEBIAN,chromium) || \
 	    echo "No Chromium found and none could be installed: the browser tests will fail and say what to do."

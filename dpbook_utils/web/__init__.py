@@ -1,0 +1,7 @@
+"""The page that trains: compositions exported to plain JavaScript, and what runs them in a browser."""
+
+from .export import Library, export
+from .operations import Unsupported
+from .systems import systems, worker_source
+
+__all__ = ["Library", "Unsupported", "export", "systems", "worker_source"]

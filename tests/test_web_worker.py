@@ -1,0 +1,180 @@
+"""What the page and its worker say to each other, and the data that the worker makes."""
+
+import javascript
+import pytest
+import torch
+
+from dpbook_utils.data import cell_averages
+from dpbook_utils.experiments import e01_inverse
+from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.web import systems, worker_source
+from dpbook_utils.web.matrices import KuramotoSivashinskyMatrices
+from dpbook_utils.web.systems import burgers_solvers, ks_solvers
+
+SETTINGS = {"system": "ks", "coupling": "additive", "m": 2, "policy": "full", "truncation": 2, "placement": "every",
+            "noise": 0, "lr": 0.003, "seed": 0}
+
+# ``talk`` sends messages, waits for ms where there is a number, and gives what came back, arrays as lists.
+TALK = """
+const listed = x => ArrayBuffer.isView(x) ? [...x] : x && typeof x === "object" && !Array.isArray(x)
+  ? Object.fromEntries(Object.entries(x).map(([k, v]) => [k, listed(v)])) : x;
+async function talk(messages) {
+  for (const message of messages) {
+    if (typeof message === "number") await new Promise(done => setTimeout(done, message));
+    else onmessage({data: message});
+  }
+  return SENT.map(listed);
+}
+for (const system of Object.values(SYSTEMS)) Object.assign(system.data, {lots: 1, testSteps: 6}); // enough for a test
+"""
+
+
+def talk(*messages):
+    return javascript.run(javascript.WORKER, worker_source(), TALK, result="talk(MESSAGES)", MESSAGES=list(messages))
+
+
+def configured(run=1, reset=False, **changes):
+    return {"type": "configure", "settings": SETTINGS | changes, "run": run, "reset": reset}
+
+
+def of_type(messages, kind):
+    return [message for message in messages if message["type"] == kind]
+
+
+def test_a_conversation():
+    said = talk(configured(), {"type": "train"}, 400, {"type": "pause"}, 100, {"type": "step"}, {"type": "reset"})
+    assert said[0]["type"] == "ready" and said[0]["systems"] == systems()
+    assert [m["type"] for m in said[1:3]] == ["progress", "rollout"]  # an untrained network is shown at once
+    assert {m["run"] for m in said[1:]} == {1}
+    progress, rollouts = of_type(said, "progress"), of_type(said, "rollout")
+    counts = [m["updates"] for m in progress]
+    assert progress[-2]["updates"] == progress[-3]["updates"] + 1 > 1  # a step after the pause
+    assert counts[-1] == 0 and counts[:-1] == sorted(counts[:-1])
+    assert sum(len(m["losses"]) for m in progress) == progress[-2]["updates"]
+    assert progress[1]["rate"] > 0 and all(g > 0 for g in progress[1]["gradients"])
+    one = rollouts[-1]
+    assert one["T"] == 6 == len(one["errors"]["hybrid"]) and len(one["fields"]["reference"]) == one["T"] * one["X"]
+    assert rollouts[0]["errors"] == one["errors"]  # the same first weights after the reset
+
+
+def test_settings_change_while_weights_stay():
+    said = talk(configured(), {"type": "step"}, configured(run=2, m=5, noise=0.1, policy="cut"), {"type": "step"},
+                configured(run=3, coupling="multiplicative"), configured(run=4, coupling="multiplicative", reset=True),
+                configured(run=5, system="burgers"))
+    updates = {run: [m["updates"] for m in of_type(said, "progress") if m["run"] == run] for run in range(1, 6)}
+    assert updates == {1: [0, 1], 2: [1, 2], 3: [0], 4: [0], 5: [0]}
+    errors = {run: [m["errors"]["hybrid"] for m in of_type(said, "rollout") if m["run"] == run] for run in range(1, 6)}
+    assert errors[1][1] == errors[2][0] != errors[2][1]
+    assert len(of_type(said, "progress")[3]["gradients"]) == 5
+
+
+def test_divergence_is_an_outcome():
+    said = talk(configured(lr=1e12), *[{"type": "step"}] * 6, {"type": "train"}, configured(run=2, reset=True),
+                {"type": "step"})
+    told, = of_type(said, "diverged")
+    assert "no finite number" in told["why"] and told["updates"] < 6
+    assert of_type(said, "progress")[-1]["updates"] == 1  # and it goes on after a reset
+
+
+def test_the_inverse_problem():
+    said = talk(configured(system="inverse", coupling="physics", m=1), *[{"type": "step"}] * 40)
+    first, last = of_type(said, "answers")[0], of_type(said, "answers")[-1]
+    assert last["distance"] < 0.5 * first["distance"] and last["misfit"] < 0.5 * first["misfit"]
+    assert set(last["fields"]) == {"observation", "truth", "answer", "explained"}
+    supervised = talk(configured(system="inverse", coupling="supervised", m=1), *[{"type": "step"}] * 40)
+    assert of_type(supervised, "answers")[-1]["distance"] > 0.7  # the mean of both answers is none of them
+
+
+def test_what_is_wrong_is_said():
+    said = talk({"type": "train"}, configured(coupling="viscosity"), {"type": "dance"})
+    assert [m["message"] for m in of_type(said, "error")] == [
+        "train came before configure", "there is no viscosity in ks", "unknown message dance"]
+
+
+DATA = """
+const problem = new ({correction: Correction, inverse: Inverse}[SYSTEMS[NAME].about.kind])(SYSTEMS[NAME], 3);
+const random = new Random(5), batch = problem.next(random, 3);
+function step(name, u, parameters) {
+  const program = SYSTEMS[NAME][name], last = program.regions.indexOf("value");
+  const made = operator([program], {u: u.length, value: SIZE}, parameters);
+  return [...made.apply(Float32Array.from(u))];
+}
+"""
+
+
+def data(name, result, size=1, **given):
+    return javascript.run(javascript.WORKER, worker_source(), TALK, DATA, result=result, NAME=name, SIZE=size, **given)
+
+
+def shaped(values, *shape):
+    return torch.tensor(values).reshape(shape)
+
+
+def assert_close(expected, found, tolerance=1e-5):
+    assert (expected - found).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_windows_are_pieces_of_the_reference():
+    """Every target is what the reference solver makes of the state before."""
+    found = data("ks", "[[...batch.u0], ...batch.reference.map(u => [...u])]")
+    states = shaped(found, 4, 8, 1, 48)
+    _, reference = ks_solvers()
+    for u, u_next in zip(states, states[1:]):
+        assert_close(reference(u), u_next, 1e-4)
+    assert 0.8 < states.std() < 1.8  # developed
+
+
+def test_burgers_solvers():
+    coarse, fine = burgers_solvers()
+    generator = torch.Generator().manual_seed(0)
+    viscosity = torch.linspace(0.1, 0.4, 8)
+    u, u_fine = (torch.randn(8, 1, n, generator=generator) for n in (32, 256))
+    given = {"PARAMETERS": {"viscosity": viscosity.tolist()}}
+    for name, solver, x, size in (("solver", coarse, u, 256), ("reference", fine, u_fine, 2048)):
+        found = data("burgers", f"step('{name}', U, PARAMETERS)", size, U=x.flatten().tolist(), **given)
+        assert_close(solver(x, viscosity=viscosity), shaped(found, *x.shape))
+    found = data("burgers", "step('observe', U, {})", 256, U=u_fine.flatten().tolist())
+    assert_close(cell_averages(u_fine, 32), shaped(found, 8, 1, 32))
+    assert isinstance(coarse.solver, Burgers)
+
+
+def test_observations_of_the_inverse_problem():
+    found = data("inverse", "[[...batch.u0], [...batch.reference[0]]]")
+    y, u = (shaped(values, 16, 1, 32) for values in found)
+    assert_close(e01_inverse.measurement(16)(u, diffusivity=e01_inverse.DIFFUSIVITY), y)
+    signs = u.sign().mean((1, 2))
+    assert (signs.abs() == 1).all() and signs.unique().numel() == 2  # each answer has one sign, and both occur
+
+
+def test_random_functions():
+    """Zero mean, mean square 1, no waves above the highest, and normal coefficients."""
+    found = data("ks", "times(400, () => [...randomFourier(random, 32, {modes: 3, decay: 0})])")
+    u = shaped(found, 400, 32).double()
+    spectrum = torch.fft.rfft(u).abs() / 32
+    assert u.mean(1).abs().max() < 1e-6 and (u.square().mean(1) - 1).abs().max() < 1e-5
+    assert spectrum[:, 4:].max() < 1e-6
+    assert spectrum[:, 1:4].square().mean(0) == pytest.approx([1 / 6] * 3, rel=0.15)
+
+
+def test_first_weights_have_the_sizes_of_the_network():
+    found = javascript.run(javascript.WORKER, worker_source(), result="""(() => {
+      const model = SYSTEMS.burgers.models.additive, random = new Random(0);
+      const training = new Training(model, SETTINGS, KERNELS, CONSTANTS, random);
+      training.start(random);
+      return [model.weights, [...training.view("weights")]];
+    })()""", SETTINGS=SETTINGS)
+    sizes, weights = found
+    parts = torch.tensor(weights).split([size for size, _ in sizes])
+    for (size, expected), part in zip(sizes, parts, strict=True):
+        if size > 500:
+            assert part.std() == pytest.approx(expected, rel=0.1) and abs(part.mean()) < 0.1 * expected
+        elif expected == 0:
+            assert not part.any()
+
+
+@pytest.mark.parametrize("solver", [ks.coarse_solver(), ks.reference_solver()], ids=["coarse", "reference"])
+def test_matrices_do_what_the_spectral_solver_does(solver):
+    torch.manual_seed(0)
+    u, length = torch.randn(3, 1, 48), 16 * torch.pi
+    assert_close(solver(u, length=torch.full((3,), length)), KuramotoSivashinskyMatrices(solver, length)(u))
