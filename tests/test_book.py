@@ -69,6 +69,21 @@ def test_every_image_says_what_it_shows(chapter):
             assert told, f"{attributes['src']} has the alt text {alt!r}"
 
 
+def test_page_is_light(chapter):
+    """With its explorers' data inside, and with its pictures."""
+    pictures = {attributes["src"] for tag, attributes in Tags(chapter).found
+                if tag == "img" and "_images" in attributes["src"]}
+    size = chapter.stat().st_size
+    assert size < 1.5e6
+    assert size + sum((chapter.parent / picture).stat().st_size for picture in pictures) < 3.5e6
+
+
+def test_page_has_a_policy_before_anything_that_it_applies_to(chapter):
+    tags = [tag for tag, attributes in Tags(chapter).found
+            if tag in ("script", "link", "style") or attributes.get("http-equiv") == "Content-Security-Policy"]
+    assert tags[0] == "meta"
+
+
 def test_nothing_is_loaded_from_another_host(html):
     for page in html.rglob("*.html"):
         for tag, attributes in Tags(page).found:

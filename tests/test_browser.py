@@ -1,6 +1,7 @@
 """The built pages in a real browser, opened as files with the network cut off."""
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from test_book import CHAPTERS
 
 # The book's builder writes this declaration into every page twice; nothing here uses it.
@@ -69,6 +70,33 @@ def test_page_fits_a_phone(chapter, theme):
     }).map(element => element.outerHTML.slice(0, 120))""")
     assert too_wide == []
     assert chapter.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 390)])
+def test_page_is_accessible(chapter, theme, width):
+    """The rules of WCAG 2.1, levels A and AA, that a machine can check."""
+    chapter.page.emulate_media(color_scheme=theme)
+    chapter.page.set_viewport_size({"width": width, "height": 844})
+    chapter.page.wait_for_timeout(300)  # colours fade from one theme to the other
+    rules = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    found = Axe().run(chapter.page, options={"runOnly": rules, "resultTypes": ["violations"]})
+    assert [(violation["id"], node["html"][:200]) for violation in found.response["violations"]
+            for node in violation["nodes"]] == []
+
+
+def test_page_refuses_scripts_that_it_was_not_built_with(introduction):
+    """Its Content-Security-Policy; that its own scripts are allowed shows in the tests above."""
+    introduction.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.smuggled = true";
+        document.body.append(script);
+        const image = document.createElement("img");
+        image.setAttribute("onerror", "window.smuggled = true");
+        image.src = "data:,";
+        document.body.append(image);
+    }""")
+    introduction.wait_for_timeout(200)
+    assert introduction.evaluate("window.smuggled") is None
 
 
 def test_theme_button_changes_the_theme_and_the_figures_follow(introduction):

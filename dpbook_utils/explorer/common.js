@@ -92,17 +92,21 @@ class Plot {
     }
 
     draw(lines, description, { band = null, marks = [] } = {}) {
-        const parts = [this.heading, this.description], bottom = this.height - this.bottom;
+        const parts = [this.heading, this.description];
+        const bottom = this.height - this.bottom, right = this.width - this.right;
         const text = (x, y, anchor, words) => make("svg:text", { x, y, "text-anchor": anchor }, words);
         this.description.textContent = description;
         for (const tick of this.ticks(this.y)) {
             const y = this.py(tick);
-            parts.push(make("svg:path", { class: "rule", d: `M${this.left},${y}H${this.width - this.right}` }));
+            parts.push(make("svg:path", { class: "rule", d: `M${this.left},${y}H${right}` }));
             const long = tick > 1000 || (tick > 0 && tick < 0.001);
             parts.push(text(this.left - 4, y + 4, "end", long ? tick.toExponential().replace("+", "") : String(tick)));
         }
-        for (const tick of this.ticks(this.x)) parts.push(text(this.px(tick), bottom + 14, "middle", String(tick)));
-        parts.push(make("svg:path", { class: "axis", d: `M${this.left},${this.top}V${bottom}H${this.width - 10}` }));
+        for (const tick of this.ticks(this.x)) {
+            const x = Math.min(this.px(tick), this.width - 3.3 * String(tick).length);
+            parts.push(text(x, bottom + 14, "middle", String(tick)));
+        }
+        parts.push(make("svg:path", { class: "axis", d: `M${this.left},${this.top}V${bottom}H${right}` }));
         parts.push(text((this.left + this.width) / 2, this.height - 6, "middle", this.x.label));
         if (band && band.xs.length) {
             const back = this.points([...band.xs].reverse(), [...band.low].reverse()).replace("M", "L");
@@ -111,7 +115,10 @@ class Plot {
         }
         lines.forEach((line, k) => {
             const style = { class: "line", stroke: line.style.colour, "stroke-dasharray": line.style.dash };
-            parts.push(make("svg:path", { ...style, d: this.points(line.xs, line.ys) || "M0,0" }));
+            const d = this.points(line.xs, line.ys);
+            parts.push(make("svg:path", { ...style, d: d || "M0,0" }));
+            if (line.dots && d)
+                parts.push(make("svg:path", { class: "dots", stroke: line.style.colour, d: d.replace(/[ML]([^ML]+)/g, "M$1h0") }));
             const x = this.left + (k % 2) * 160, y = 10 + 15 * Math.floor(k / 2);
             parts.push(make("svg:path", { ...style, d: `M${x},${y}h26` }), text(x + 31, y + 4, "start", line.name));
         });
@@ -142,19 +149,19 @@ function planes(caption, scale, names) {
     return { figure, canvases };
 }
 
-/** A labelled list or slider of `control.values`, pairs of value and text: {box, input, show(value)}. */
+/** A labelled list or slider of `control.values`, pairs of value and text: {box, input, set(value)}. */
 function chooser(id, control, change) {
     const { label, slider, values } = control;
     const input = slider ? make("input", { type: "range", min: "0", max: String(values.length - 1), step: "1", id })
         : make("select", { id }, ...values.map(([value, text]) => make("option", { value }, text)));
     const output = make("output", { for: id }), name = make("label", { for: id }, slider ? `${label}: ` : label);
     input.addEventListener("input", () => change(slider ? values[input.value][0] : input.value));
-    const show = value => {
+    const set = value => {
         const index = values.findIndex(([v]) => v === value);
         input.value = slider ? String(index) : value;
         if (!slider) return;
         output.textContent = values[index][1];
         input.setAttribute("aria-valuetext", values[index][1]);
     };
-    return { box: make("div", {}, ...(slider ? [make("div", {}, name, output), input] : [name, input])), input, show };
+    return { box: make("div", {}, ...(slider ? [make("div", {}, name, output), input] : [name, input])), input, set };
 }

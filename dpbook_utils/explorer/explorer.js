@@ -114,13 +114,13 @@ class Explorer {
     }
 
     showControl(control) {
-        const { input, show } = this.inputs[control.id];
+        const { input, set } = this.inputs[control.id];
         if (!control.slider)
             control.values.forEach(([v, text], k) => {
                 const [, reason, same] = this.data.grid[this.key({ [control.id]: v })];
                 input.options[k].textContent = reason && !same ? `${text} (not run)` : text;
             });
-        show(this.state[control.id]);
+        set(this.state[control.id]);
     }
 
     renderGradient(run, seed) {

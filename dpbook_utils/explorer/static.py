@@ -185,7 +185,7 @@ class Explorer:
         payload = data_block(self.data())
         name = hashlib.sha256(payload.encode()).hexdigest()[:12]
         return (f'<div class="explorer" id="explorer-{name}" role="group" aria-label="{html.escape(self.title)}">\n'
-                f"<style>{_text('explorer.css')}</style>\n<p class=\"title\">{html.escape(self.title)}</p>\n"
+                f"<style>{style()}</style>\n<p class=\"title\">{html.escape(self.title)}</p>\n"
                 f"<noscript><p>{html.escape(self.summary())}</p></noscript>\n"
                 f"{payload}\n"
                 f'<script type="module">{script(_text("explorer.js"))}</script>\n</div>')
@@ -208,7 +208,7 @@ def content_security_policy() -> dict[str, str]:
 
     The data are no script to a browser. Nothing else is needed: no ``unsafe-inline``, no handlers in attributes.
     """
-    return {"script-src": hashed(script(_text("explorer.js"))), "style-src": hashed(_text("explorer.css"))}
+    return {"script-src": hashed(script(_text("explorer.js"))), "style-src": hashed(style())}
 
 
 def hashed(text: str) -> str:
@@ -219,6 +219,11 @@ def hashed(text: str) -> str:
 def script(own: str) -> str:
     """A figure's module: what all interactive figures share, then its own text."""
     return _text("common.js") + own
+
+
+def style(own: str = "") -> str:
+    """The look that all interactive figures share, then what a figure adds to it."""
+    return _text("explorer.css") + own
 
 
 def data_block(payload) -> str:

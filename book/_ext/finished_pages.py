@@ -1,4 +1,4 @@
-"""Give every built page a Content-Security-Policy: what it may run and load, and nothing else.
+"""The last touch on every built page: correct roles for screen readers, and a Content-Security-Policy.
 
 A page runs the scripts that lie beside it and the inline ones that it was built with, each named by its hash, and talks
 to no host. The live training runs in a worker made from the page's own text (``blob:``).
@@ -23,6 +23,8 @@ POLICY = {
 }
 HANDLER = "on"  # attributes such as onclick, which the theme's own buttons have
 SCRIPTS = ("", "module", "text/javascript")  # other types are data to a browser
+# The builder's roles for references: a list may hold list items only, and the second role is deprecated.
+WRONG_ROLES = ('role="list" class="citation-list"', 'class="citation-list"'), (' role="doc-biblioentry"', "")
 
 
 def hashes(codes: Iterable[str]) -> list[str]:
@@ -43,21 +45,22 @@ def policy(page: str) -> str:
 
 
 def protected(page: str) -> str:
-    """The page with its policy in front of everything that it applies to. Raises ValueError for text without a head."""
-    start, head, rest = page.partition("<head>")
-    if not head:
-        raise ValueError("the page has no <head> to put its Content-Security-Policy into")
-    return f'{start}{head}\n<meta http-equiv="Content-Security-Policy" content="{escape(policy(page))}">{rest}'
+    """The page with its policy in front of everything that it applies to."""
+    tag = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(page))}">'
+    return page.replace("<head>", f"<head>\n{tag}", 1)
 
 
-def write_policies(app, exception) -> None:
+def finish(app, exception) -> None:
     if exception is None and app.builder.format == "html":
         for path in sorted(set(Path(app.outdir).rglob("*.html")) - set(Path(app.outdir, "_static").rglob("*"))):
             page = path.read_text(encoding="utf-8")
-            if "Content-Security-Policy" not in page:  # a page that was not built anew has its own
-                path.write_text(protected(page), encoding="utf-8")
+            if "Content-Security-Policy" in page or "<head>" not in page:  # not built anew; or a mere redirection
+                continue
+            for wrong, right in WRONG_ROLES:
+                page = page.replace(wrong, right)
+            path.write_text(protected(page), encoding="utf-8")
 
 
 def setup(app) -> dict:
-    app.connect("build-finished", write_policies)
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True}
