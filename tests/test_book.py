@@ -101,11 +101,17 @@ def test_every_link_between_pages_leads_somewhere(chapter):
             assert (chapter.parent / unquote(target.path)).exists(), f"{chapter.name} links to {target.path}"
 
 
-def test_notebook_pages_have_a_colab_button(chapter, book_config):
+def test_notebook_pages_open_elsewhere(chapter, book_config):
+    """In Colab, in JupyterLab on Binder, and as a file."""
     links = [attributes.get("href") or "" for tag, attributes in Tags(chapter).found if tag == "a"]
     address, branch = urlsplit(book_config["repository"]["url"]).path, book_config["repository"]["branch"]
-    button = f"https://colab.research.google.com/github{address}/blob/{branch}/notebooks/{chapter.stem}.ipynb"
-    assert (button in links) == (chapter.parent.name == "notebooks")
+    name = f"notebooks/{chapter.stem}.ipynb"
+    buttons = (f"https://colab.research.google.com/github{address}/blob/{branch}/{name}",
+               f"https://mybinder.org/v2/gh{address}/{branch}?urlpath=lab/tree/{name}",
+               f"../_sources/{name}")
+    is_notebook = chapter.parent.name == "notebooks"
+    for button in buttons:
+        assert (button in links) == is_notebook, f"{button} of {links}"
 
 
 def test_every_source_is_in_the_list_of_references(html, root):
