@@ -1,0 +1,131 @@
+"""The wake of a cylinder in two dimensions.   Chapter: 08_wake_flow."""
+
+from collections.abc import Callable
+
+import torch
+from phi import field
+from phi.field import StaggeredGrid
+from torch import Tensor
+
+from .navier_stokes import mac_cormack
+from .obstacle import ChannelOperator
+from .phiflow import from_staggered, like_state
+from .solver import Solver
+
+
+class Wake(ChannelOperator):
+    r"""One step of incompressible flow past a cylinder, in diameters and inflow speeds.
+
+        v_t + (v . grad) v = -grad p + laplace v / Re + f,   div v = 0,   v = (1, 0) at the inflow, 0 in the cylinder
+
+    Advection, then explicit diffusion and force, then the pressure projection (Chorin's splitting). The force acts
+    before the projection: a network that corrects through it (``AdditiveRHS``) leaves a velocity without divergence.
+
+    Args:
+        num_points: cells (nx, ny).
+        dt: time step, in diameters per inflow speed.
+        length: of the channel, (Lx, Ly). Copies of the cylinder lie Ly apart: the blockage is 1 / Ly.
+        centre: of the cylinder.
+        advection: ``mac_cormack`` or ``semi_lagrangian`` of ``navier_stokes``.
+
+    Shapes: (batch, 2, x, y) -> (batch, 2, x, y), components as in ``ChannelOperator``; reynolds (batch,);
+        force (batch, 2, x, y).
+    Units: the diameter D, the inflow speed U; force U^2 / D; reynolds U D / nu [1].
+    Stable for dt <= Re / (2 (1/dx^2 + 1/dy^2)) and every Courant number.
+    Raises: ValueError as ``ChannelOperator``; for a Reynolds number that is not positive or too low for dt, and for an
+        initial state of a roll-out whose velocity changes by more than a cell per step between neighbouring faces.
+    Source: chorin1968, um2020 (the case).
+    """
+
+    required = ("reynolds",)
+    optional = ("force",)
+
+    def __init__(self, num_points: tuple[int, int], dt: float, length: tuple[float, float] = (10.0, 5.0),
+                 centre: tuple[float, float] = (2.5, 2.5),
+                 advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
+        super().__init__(num_points, length, centre, dt)
+        self.advection = advection
+
+    @like_state
+    def step(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
+        return self.project(self.moved(v, reynolds, force))
+
+    def moved(self, v: Tensor, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
+        """The velocity before the projection."""
+        velocity = self.advection(self.velocity(v), self.dt)
+        # By component: of a staggered grid between known and free faces, PhiFlow's Laplacian lacks some.
+        laplace = [field.laplace(velocity.vector[axis]).values.native("b,x,y") for axis in "xy"]
+        rate = torch.stack(laplace, 1) / reynolds[:, None, None, None]
+        return from_staggered(velocity) + self.dt * (rate if force is None else rate + force)
+
+    def check_parameters(self, *, reynolds: Tensor, force: Tensor | None = None) -> None:
+        inverse = sum(1 / dx**2 for dx in self.dx)
+        lowest, limit = float(reynolds.min()), 2 * self.dt * inverse
+        if lowest < limit * (1 - 1e-6):
+            advice = f"raise it, or build the solver with dt <= {lowest / (2 * inverse):.3g}"
+            raise ValueError(f"{self.label}: the lowest reynolds is {lowest:g}; viscosity is stable from "
+                             f"2 dt (1/dx^2 + 1/dy^2) = {limit:.4g} on; {advice if lowest > 0 else 'make it positive'}")
+
+    def check_state(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> None:
+        # A long path is no harm, but the paths v dt of neighbouring faces must not cross; at the cylinder, a little.
+        differences = [(v.narrow(axis, 1, v.shape[axis] - 1) - v.narrow(axis, 0, v.shape[axis] - 1)).abs().max()
+                       for axis in (2, 3)]
+        steepest = max(float(difference) / dx for difference, dx in zip(differences, self.dx))
+        if not steepest * self.dt <= 2:
+            raise ValueError(
+                f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step between neighbouring "
+                f"faces, so their paths cross; expected at most 2. Build the solver with dt <= {2 / steepest:.3g}, or "
+                "smooth the state")
+
+    def start(self, disturbance: Tensor) -> Tensor:
+        """Uniform flow set in motion at once, with a puff of this speed across it behind the cylinder, (batch,).
+
+        Without a disturbance the wake stays symmetric for long; its sign decides on which side the first vortex grows.
+        """
+        nx, ny = self.state_shape[1:]
+        x = (torch.arange(nx).to(disturbance)[:, None] + 0.5) * self.dx[0] - self.centre[0] - 1.5
+        y = torch.arange(ny).to(disturbance) * self.dx[1] - self.centre[1]
+        puff = disturbance[:, None, None] * torch.exp(-2 * (x**2 + y**2))
+        return self.project(torch.stack([torch.ones_like(puff), puff], 1))
+
+
+class Forces(Solver):
+    r"""Drag and lift coefficients of the cylinder: the momentum that it takes from the fluid in the step from a state.
+
+        C = 2 / dt sum_faces (1 - m) (v* - grad p) dx dy,   m = 0 at the cylinder's faces, v* before the projection
+
+    Per length of the cylinder and in units of rho U^2 D / 2. The sum of (1 - m) v* is what viscosity carries into the
+    cylinder, the other the pressure on its surface.
+
+    Args:
+        solver: whose step it is.
+
+    Shapes: (batch, 2, x, y) -> (batch, 2): drag, lift.
+    """
+
+    required, optional = Wake.required, Wake.optional
+
+    def __init__(self, solver: Wake):
+        super().__init__(None, solver.state_shape)
+        self.solver = solver
+
+    @like_state
+    def step(self, v: Tensor, **parameters: Tensor) -> Tensor:
+        moved = self.solver.moved(v, **parameters).double()
+        taken = (moved - self.solver.pressure_gradient(moved)) * (1 - self.solver.open.to(moved))
+        dx, dy = self.solver.dx
+        return (2 / self.solver.dt * dx * dy * taken.sum((2, 3))).to(v.dtype)
+
+    def check_parameters(self, **parameters: Tensor) -> None:
+        self.solver.check_parameters(**parameters)
+
+
+def vorticity(v: Tensor, dx: tuple[float, float]) -> Tensor:
+    r"""Vorticity of a state of ``Wake`` at the corners of the cells inside the channel.
+
+        w_ij = (v^y_{i+1,j} - v^y_ij) / dx - (v^x_ij - v^x_{i,j-1}) / dy     at x = (i + 1) dx, y = j dy
+
+    Shapes: (..., 2, x, y) -> (..., 1, x - 1, y).   Units: [U / D].
+    """
+    across, along = v[..., 1:, :, :].diff(dim=-2), v[..., :1, :-1, :]
+    return across / dx[0] - (along - along.roll(1, -1)) / dx[1]
