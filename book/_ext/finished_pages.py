@@ -1,7 +1,8 @@
 """The last touch on every built page: correct roles for screen readers, and a Content-Security-Policy.
 
 A page runs the scripts that lie beside it and the inline ones that it was built with, each named by its hash, and talks
-to no host. The live training runs in a worker made from the page's own text (``blob:``).
+to no host. Where a network trains in the page, it does so in a worker that is made of the page's own text and may
+compile WebAssembly.
 """
 
 import base64
@@ -17,7 +18,6 @@ POLICY = {
     "style-src": "'self' 'unsafe-inline'",  # figures, tables and formulas set the style of single elements
     "img-src": "'self' data:",
     "font-src": "'self' data:",
-    "worker-src": "blob:",
     "form-action": "'self'",  # the search
     "base-uri": "'none'",
 }
@@ -41,7 +41,11 @@ def policy(page: str) -> str:
     sources = ["'self'", *hashes(inline)]
     if handlers:
         sources += ["'unsafe-hashes'", *hashes(handlers)]
-    return "; ".join(f"{kind} {source}" for kind, source in {**POLICY, "script-src": " ".join(sources)}.items())
+    trains = soup.find(class_="trainer") is not None
+    if trains:
+        sources.append("'wasm-unsafe-eval'")  # it lets WebAssembly be compiled, and no text become a script
+    kinds = {**POLICY, "script-src": " ".join(sources), "worker-src": "blob:" if trains else "'none'"}
+    return "; ".join(f"{kind} {source}" for kind, source in kinds.items())
 
 
 def protected(page: str) -> str:
