@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> dict:
 
     from dpbook_utils import settings
 
-    from . import cases, report
+    from . import cases, report, web
     from .measure import environment
 
     settings.reproducible(0)
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> dict:
               "(pip install -r requirements-bench.txt)")
     results = {"environment": environment(), "solvers": cases.solvers(2 if options.quick else 25)}
     results["updates"] = cases.updates(2, num_steps=2, num_seeds=2) if options.quick else cases.updates(30)
+    results["page"] = web.updates(2, num_steps=2) if options.quick else web.updates(30)
     if not options.quick and os.path.exists("/proc/self/status"):
         results["memory"] = cases.memory()
     table = report.markdown(results)

@@ -201,9 +201,9 @@ def _resolved(values: list[Tensor]) -> list[Tensor]:
     return [torch.fft.irfft(torch.fft.rfft(x)[..., :-1], n=x.shape[-1]) for x in values]
 
 
-def _assert_close(what: str, expected: list[Tensor], found: list[Tensor]) -> None:
+def _assert_close(what: str, expected: list[Tensor], found: list[Tensor], tolerance: float = TOLERANCE) -> None:
     for e, f in zip(expected, found, strict=True):
         difference = float((e - f).abs().max() / e.abs().max())
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise AssertionError(f"{what}: differs by {difference:.1e} of the largest value; "
                                  "these are not the same computation")

@@ -3,5 +3,6 @@
 from .export import Library, export
 from .operations import Unsupported
 from .systems import systems, worker_source
+from .trainer import Trainer, train
 
-__all__ = ["Library", "Unsupported", "export", "systems", "worker_source"]
+__all__ = ["Library", "Trainer", "Unsupported", "export", "systems", "train", "worker_source"]

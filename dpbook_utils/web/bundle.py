@@ -9,11 +9,14 @@ import numpy as np
 from .export import Library
 
 
-def runtime(library: Library) -> str:
-    """``runtime.js`` with the library's KERNELS and CONSTANTS."""
+def runtime(library: Library, binary: str = "") -> str:
+    """``runtime.js`` with the library's KERNELS and CONSTANTS; ``binary``: the kernels compiled, as base64."""
     constants = base64.b64encode(np.asarray(library.constants.values, "<f4").tobytes()).decode()
-    return (f"{text('runtime.js')}\nconst KERNELS = (({{tanh, exp, sqrt, pow, abs, max, min}}) => "
-            f"{library.kernels.javascript()})(Math);\nconst CONSTANTS = decoded(\"{constants}\");\n")
+    return "\n".join([
+        text("runtime.js"),
+        f"const KERNELS = (({{tanh, exp, log1p, sqrt, pow, abs, max, min}}) => {library.kernels.javascript()})(Math);",
+        f"const CONSTANTS = new Float32Array(decoded({as_json(constants)}));",
+        f"const COMPILED = compiled({as_json(binary)});"])
 
 
 def as_json(value) -> str:

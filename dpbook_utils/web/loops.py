@@ -92,6 +92,24 @@ class Kernels:
         return "[" + ",\n".join(functions) + "]"
 
 
+    def c(self) -> str:
+        """The same as functions ``k0, k1, ...`` of C in single precision, of pointers; but those with pow or log1p, for
+        which that is too coarse.
+        """
+        functions = []
+        for i, (n, text) in enumerate(self.texts):
+            if not re.search(r"\b(pow|log1p)\(", text):
+                places = ", ".join(f"float *restrict {name}" for name in _NAMES[:n])
+                functions.append(f"KERNEL({i}) k{i}({places}) {{{_as_c(text)}}}\n")
+        return "".join(functions)
+
+
+def _as_c(text: str) -> str:
+    text = re.sub(r"M\[(\w+)(?:\+([^\]]*))?\]", lambda found: f"{found[1]}[{found[2] or 0}]", text)
+    text = re.sub(r"(?<![\w.])(\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)", r"\1f", text)
+    return _replaced(text, "float", "int")
+
+
 _NAMES = [*"abcdefhopqrstuvw", *(f"p{n}" for n in range(64))]  # of places
 _LOOPS = "ijklmn"
 

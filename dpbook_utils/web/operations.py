@@ -1,5 +1,7 @@
 """What the transpiler knows of torch's operations: views, and what is done entry by entry."""
 
+import re
+
 import torch
 from torch import fx
 
@@ -26,6 +28,7 @@ _COMPARISONS = {"gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": 
 ELEMENTWISE = {
     aten.neg.default: "(-{0})", aten.tanh.default: "tanh({0})", aten.exp.default: "exp({0})",
     aten.sqrt.default: "sqrt({0})", aten.square.default: "({0}*{0})", aten.abs.default: "abs({0})",
+    aten.softplus.default: "({0}>20?{0}:log1p(exp({0})))", aten.softplus_backward.default: "({0}/(1+exp(-{1})))",
     aten.reciprocal.default: "(1/{0})", aten.sigmoid.default: "(1/(1+exp(-{0})))",
     aten.clone.default: "{0}", aten.detach.default: "{0}", aten.alias.default: "{0}",
     aten._to_copy.default: "{0}", aten.where.self: "({0}?{1}:{2})",
@@ -83,7 +86,10 @@ def elementwise(node: fx.Node, values: dict[fx.Node, Value]) -> Expression:
         elif isinstance(part, (int, float, str)):
             text = part if isinstance(part, str) else loops.number(part)
             form = form.replace(f"{{{position}}}", text)
-    form = form.replace("{p", "{") if "{p" in form else form
+    if re.search(r"{\d", form) or not node.meta["like"][2].is_floating_point and node.meta["like"][2] != torch.bool:
+        raise Unsupported(f"{node.target} on numbers that are neither real nor Boolean (as in {node.format_node()}); "
+                          "write a spectral solver's operators as matrices, as web/matrices.py does")
+    form = form.replace("{p", "{")
     return Expression(form, tuple(parts) if "{" in form else (), node.meta["like"][0])
 
 

@@ -46,7 +46,7 @@ const mean = values => sum(values) / values.length;
 class Correction {
   constructor(system, seed) {
     const {data, batch, points, solver} = system, size = batch * points;
-    Object.assign(this, {system, batch, points, size});
+    Object.assign(this, {system, batch, points, size, hybrids: new Map()});
     this.train = this.simulate(new Random(2 * seed), data.lots, data.steps);
     [this.test] = this.simulate(new Random(2 * seed + 1), 1, data.testSteps);
     this.reference = flat(this.test.states.slice(1).map(u => u.subarray(0, points)));
@@ -58,10 +58,11 @@ class Correction {
   simulate(random, lots, steps) {
     const {data, batch, points, reference, observe} = this.system, fineSize = batch * data.points;
     const look = observe && operator([observe], {u: fineSize, value: this.size});
+    const fine = operator([reference], {u: fineSize, value: fineSize, ...mapValues(data.parameters, () => batch)});
     return times(lots, () => {
       const parameters = mapValues(data.parameters, ([low, high]) =>
         times(batch, () => low * (high / low) ** random.uniform()));
-      const fine = operator([reference], {u: fineSize, value: fineSize}, parameters);
+      for (const name in parameters) fine.set(name, parameters[name]);
       let u = flat(times(batch, () => randomFourier(random, data.points, data))).map(x => data.amplitude * x);
       const states = [];
       for (let k = -data.warmup; k <= steps; k++) {
@@ -103,9 +104,14 @@ class Correction {
   }
 
   judge(model, weights) {
-    const parameters = mapValues(model.parameters, (_, name) => this.test.parameters[name]);
-    const hybrid = operator(model.operators.map(({program}) => program), {u: this.size, value: this.size},
-      {weights, ...parameters});
+    const {hybrids, size, test} = this;
+    if (!hybrids.has(model)) {
+      const parameters = mapValues(model.parameters, (_, name) => test.parameters[name]);
+      hybrids.set(model, operator(model.operators.map(({program}) => program), {u: size, value: size},
+        {weights, ...parameters}));
+    }
+    const hybrid = hybrids.get(model);
+    hybrid.set("weights", weights);
     const {errors, field} = this.rollOut(hybrid);
     return {type: "rollout", errors: {hybrid: errors, solver: this.alone.errors}, T: errors.length, X: this.points,
       fields: {reference: this.reference.slice(), solver: this.alone.field, hybrid: field},
@@ -117,7 +123,7 @@ class Correction {
 class Inverse {
   constructor(system, seed) {
     const {batch, points, measure, start, data} = system, size = batch * points, {parameters} = data;
-    Object.assign(this, {system, batch, points, size, parameters});
+    Object.assign(this, {system, batch, points, size, parameters, networks: new Map()});
     this.measure = operator([measure], {u: size, value: size}, parameters);
     this.start = operator([start], {u: size, value: size, sign: batch});
     this.test = this.draw(new Random(2 * seed + 1));
@@ -136,8 +142,12 @@ class Inverse {
   }
 
   judge(model, weights) {
-    const {size, points, batch, test: {truth, observation}} = this;
-    const network = operator([model.operators[0].program], {u: size, value: size}, {weights});
+    const {size, points, batch, networks, test: {truth, observation}} = this;
+    if (!networks.has(model)) {
+      networks.set(model, operator([model.operators[0].program], {u: size, value: size}, {weights}));
+    }
+    const network = networks.get(model);
+    network.set("weights", weights);
     const answer = network.apply(observation).slice(), explained = this.measure.apply(answer).slice();
     const row = (array, b) => array.slice(b * points, (b + 1) * points);
     const to = (sign, b) => relativeError(row(answer, b).map(x => sign * x), row(truth, b));

@@ -2,10 +2,13 @@
 // The chain does what rollout.py, gradients.py, losses.py and objectives.py do. No page, no worker, no timer in here.
 "use strict";
 
-// Kernels in JavaScript; `wasm.js` has the same ones compiled, with the same signature less the array.
+const RESERVED = 16384; // numbers at the start of the array that compiled kernels keep for themselves
+
 class Memory {
+  // Compiled kernels, where there are any, compute with four bytes a number only.
   constructor(kernels, constants, ArrayType = Float32Array) {
-    Object.assign(this, {kernels, constants, ArrayType, size: 0});
+    const compiled = ArrayType === Float32Array && COMPILED;
+    Object.assign(this, {kernels, constants, ArrayType, compiled, size: compiled ? RESERVED : 0});
     this.constantsAt = this.place(constants.length);
   }
 
@@ -17,7 +20,11 @@ class Memory {
   }
 
   create() {
-    this.array = new this.ArrayType(this.size);
+    if (this.compiled) {
+      const memory = new WebAssembly.Memory({initial: Math.ceil(this.size / RESERVED)}); // pages of so many numbers
+      this.fast = new WebAssembly.Instance(this.compiled, {env: {memory}}).exports;
+      this.array = new Float32Array(memory.buffer);
+    } else this.array = new this.ArrayType(this.size);
     this.array.set(this.constants, this.constantsAt);
   }
 
@@ -30,12 +37,12 @@ class Memory {
     const {first, second} = program, calls = part === "first" ? first : second, steps = [];
     const at = program.regions.map(name => name === "constants" ? this.constantsAt : places[name]);
     for (let c = 0; c < calls.length;) {
-      const kernel = this.kernels[calls[c++]], args = [];
+      const fast = this.fast && this.fast[`k${calls[c]}`], kernel = this.kernels[calls[c++]], args = [];
       for (let n = kernel.length - 1; n > 0; n--, c += 2) {
         if (at[calls[c]] === undefined) throw new Error(`no place for ${program.regions[calls[c]]}`);
         args.push(at[calls[c]] + calls[c + 1]);
       }
-      steps.push(kernel.bind(null, this.array, ...args));
+      steps.push(fast ? fast.bind(null, ...args.map(a => 4 * a)) : kernel.bind(null, this.array, ...args));
     }
     return () => { for (const step of steps) step(); };
   }
@@ -240,7 +247,16 @@ class Operator {
   }
 }
 
-// Numbers of four bytes each, as base64.
+// The bytes of a base64 text.
 function decoded(text) {
-  return new Float32Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
+  return Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
+}
+
+// Null if there are none, or if the page's policy or an old browser forbids them: then JavaScript does the same.
+function compiled(text) {
+  try {
+    return text ? new WebAssembly.Module(decoded(text)) : null;
+  } catch {
+    return null;
+  }
 }

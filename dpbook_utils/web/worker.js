@@ -3,7 +3,7 @@
 //   configure {settings: {system, coupling, m, policy, truncation, placement, noise, lr, seed}, reset, run},
 //   train, pause, step, reset
 // and to it, each with the `run` of the last configure:
-//   ready {systems}, progress {updates, losses since the last, rate [1/s], gradients: |dL/du_k|, k = 1 ... m},
+//   ready {systems, compiled}, progress {updates, losses since the last, rate [1/s], gradients: |dL/du_k|, k = 1 ... m},
 //   rollout or answers (problems.js, with updates), diverged {updates, why}, error {message}
 "use strict";
 
@@ -14,7 +14,7 @@ class Session {
   constructor(send) {
     Object.assign(this, {running: false, settings: null});
     this.send = message => send({...message, run: this.run});
-    this.send({type: "ready", systems: mapValues(SYSTEMS, system => system.about)});
+    this.send({type: "ready", compiled: COMPILED !== null, systems: mapValues(SYSTEMS, system => system.about)});
   }
 
   receive({type, settings, reset, run}) {
