@@ -8,6 +8,7 @@ from dpbook_utils.networks import PERIODIC, REPLICATE, ConvResNet
 from dpbook_utils.physics.graph import record
 from dpbook_utils.physics.navier_stokes import mac_cormack, semi_lagrangian
 from dpbook_utils.physics.obstacle import ChannelDivergence, ChannelProjection
+from dpbook_utils.physics.phiflow import from_staggered, precision_and_device
 from dpbook_utils.physics.trace import trace
 from dpbook_utils.physics.wake import Forces, Wake, vorticity
 from dpbook_utils.rollout import Rollout, Sequential
@@ -198,6 +199,34 @@ def test_paths_that_cross_are_refused_before_the_first_step():
     v = solver.start(torch.full((1,), 0.3))
     with pytest.raises(ValueError, match="their paths cross; expected at most 2. Build the solver with dt <="):
         Rollout(solver, 1)(v, reynolds=400.0)
+
+
+def carried_along_y(cells):
+    """What semi-Lagrangian advection by so many cells along y makes of a wave, and linear interpolation of it."""
+    solver = Wake(*SMALL, semi_lagrangian)
+    y = (torch.arange(18, dtype=torch.float64) + 0.5) / 18
+    wave = 1 + 0.1 * torch.sin(2 * torch.pi * y).expand(1, 24, 18)
+    v = torch.stack([wave, torch.full_like(wave, cells * solver.dx[1] / solver.dt)], 1)
+    with precision_and_device(v):
+        found = from_staggered(semi_lagrangian(solver.velocity(v), solver.dt))
+    share = cells % 1
+    near, far = (wave.roll(int(cells // 1) + i, 2) for i in (0, 1))
+    return found[:, 0, 3:-3], ((1 - share) * near + share * far)[:, 3:-3]
+
+
+@pytest.mark.parametrize("cells", [0.3, -0.9, 1.0])
+def test_short_paths_cross_the_periodic_sides(cells):
+    found, expected = carried_along_y(cells)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_longer_paths_across_the_sides_are_refused_as_phiflow_still_loses_them():
+    found, expected = carried_along_y(2.5)
+    assert (found - expected)[..., 4:-4].abs().max() < 1e-12 < 0.01 < (found - expected).abs().max()
+    solver = Wake(*SMALL)
+    v = torch.ones(1, 2, 24, 18, dtype=torch.float64) * torch.tensor([1.0, 2.5])[:, None, None]
+    with pytest.raises(ValueError, match="velocity along y is 2.25 cells per step, .* with dt <= 0.0667"):
+        solver.check_state(v, reynolds=torch.tensor([100.0]))
 
 
 def test_reynolds_numbers_of_another_batch_are_refused():
