@@ -39,10 +39,14 @@ class Library:
                 first: int | None = None) -> dict:
         """The program of ``function(*tensors) -> [tensors]``; its regions have the names of inputs and outputs."""
         return self.traced(function, [x.detach().clone() for x in inputs.values()], [(name, 0) for name in inputs],
-                             [(name, 0) for name in outputs], first)
+                           [(name, 0) for name in outputs], first)
 
     def traced(self, function: Callable, inputs: Sequence[Tensor], places: Sequence[Place], outputs: Sequence[Place],
-                 first: int | None) -> dict:
+               first: int | None) -> dict:
+        """The program of a function whose inputs lie at ``places``: tensors of their own, or weights that it holds.
+
+        An output may lie where an input does if no later output is computed from that input.
+        """
         with traceable_padding():
             graph = record(function, inputs)
         simplify(graph)
@@ -68,8 +72,8 @@ class Library:
         inputs = [*(x.detach().clone(memory_format=torch.contiguous_format) for x in (u, u, *parameters.values())),
                   *weights]
         return self.traced(joint, inputs, [("g", 0), ("u", 0), *((name, 0) for name in parameters),
-                                             *(("weights", places[w]) for w in weights)],
-                             [("value", 0), ("gu", 0), *(("gw", places[w]) for w in weights)], first=1)
+                                           *(("weights", places[w]) for w in weights)],
+                           [("value", 0), ("gu", 0), *(("gw", places[w]) for w in weights)], first=1)
 
 
 def export(objective: Objective, optimizer: torch.optim.Optimizer, example: Mapping[str, Tensor], library: Library, *,

@@ -171,7 +171,7 @@ def _index(name: str, strides: Sequence[int], loops: Sequence[str] = _LOOPS) -> 
 def product(kernels: Kernels, out: View, a: View, b: View, bias: View | None) -> tuple[int, list[View]]:
     """``out = bias + a b`` for (batch, n, k) and (batch, k, m); a block of entries of the output at once."""
     (groups, n, inner), m = a.shape, b.shape[2]
-    tall, wide = _largest(n, (4, 2, 1)), _largest(m, (4, 3, 2, 1))
+    tall, wide = _largest(n, (8, 4, 2, 1)), _largest(m, (4, 3, 2, 1))
     block = list(itertools.product(range(tall), range(wide)))
 
     def at(name: str, view: View, loops: Sequence[str], shifts: Sequence[int]) -> str:

@@ -106,8 +106,8 @@ class _Transpiler:
             return self.values[node.args[0]][node.args[1]]
         if node.target in VIEWS:
             source = self.values[node.args[0]]
-            found = None if isinstance(source, Expression) and source.parts else viewed(node, source)
-            return viewed(node, self.stored(source)) if found is None else found
+            found = viewed(node, source)
+            return viewed(node, self.stored(source, contiguous=True)) if found is None else found
         if node.target in ELEMENTWISE:
             value = elementwise(node, self.values)
             return value if not value.parts or _enters_one_loop(node) else self.stored(value)
