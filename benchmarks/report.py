@@ -14,6 +14,13 @@ def markdown(results: dict) -> str:
         cells = [f"1 ({first['ms']:.3g} ms)"]
         cells += ["{ratio:.2f} ({ratio_low:.2f} ... {ratio_high:.2f})".format(**times[name]) for name in names[1:]]
         lines += ["| " + " | ".join(cells) + " |", ""]
+    if results.get("equality"):
+        rows = results["equality"]
+        lines += ["**Gradients in the reader's browser**: largest difference from torch's, as a share of the largest "
+                  f"entry, unrolled {rows[0]['num_steps']} steps", "",
+                  "| system | coupling | compiled | JavaScript |", "|---|---|---|---|"]
+        lines += ["| {system} | {coupling} | {compiled:.1e} | {JavaScript:.1e} |".format(**row) for row in rows]
+        lines += [""]
     if "memory" in results:
         m = results["memory"]
         (short, long), (short_mb, long_mb) = m["steps"], m["checkpointed_mb"]
@@ -24,8 +31,9 @@ def markdown(results: dict) -> str:
     return "\n".join(lines)
 
 
-def insert(text: str, table: str) -> str:
+def insert(text: str, table: str, name: str = "benchmarks") -> str:
     """The text with the table between its two marks. Raises ValueError if a mark is missing."""
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"README.md has no place for the table: add the lines {BEGIN} and {END}")
-    return text[:text.index(BEGIN)] + f"{BEGIN}\n{table}\n" + text[text.index(END):]
+    begin, end = (mark.replace("benchmarks", name) for mark in (BEGIN, END))
+    if begin not in text or end not in text:
+        raise ValueError(f"README.md has no place for the table: add the lines {begin} and {end}")
+    return text[:text.index(begin)] + f"{begin}\n{table}\n" + text[text.index(end):]

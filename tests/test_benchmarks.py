@@ -22,6 +22,8 @@ def test_the_twins_agree_and_are_all_measured(results):
     assert set(results["updates"][1]["times"]) == {"one after another", "together"}
     page, = results["page"]
     assert set(page["times"]) == {"torch, recorded", "page, compiled", "page, JavaScript"}
+    assert len(results["equality"]) == 6
+    assert all(0 < row[kind] < 1e-5 for row in results["equality"] for kind in ("compiled", "JavaScript"))
 
 
 def test_a_twin_that_computes_something_else_is_noticed():
