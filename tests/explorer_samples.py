@@ -12,6 +12,18 @@ CONTROLS = (Control("m", "Unroll length", {"1": "1 step", "8": "8 steps"}, slide
 KEYS = (("1", "full"), ("8", "full"), ("8", "cut"))
 STEPS, EVERY, WIDTH, HORIZONS = 8, 2, 6, (1, 2, 4)
 
+# What JupyterLab does with an output: its HTML first, then its scripts anew, because inserted text runs none.
+INSERT = """html => {
+    const output = document.body.appendChild(document.createElement('div'));
+    output.innerHTML = html;
+    for (const old of output.querySelectorAll('script')) {
+        const script = document.createElement('script');
+        for (const { name, value } of old.attributes) script.setAttribute(name, value);
+        script.textContent = old.textContent;
+        old.replaceWith(script);
+    }
+}"""
+
 
 def run(level: float, num_seeds: int = 2, **changes) -> Run:
     """Errors ``level (1 + seed) k / 8`` at step k, twice as large above; a ramp of levels as the field."""

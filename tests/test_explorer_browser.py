@@ -1,7 +1,7 @@
 """The static explorer in a real browser: on pages of its own, from files, under a strict policy, without a network."""
 
 import pytest
-from explorer_samples import explorer, full_size, page
+from explorer_samples import INSERT, explorer, full_size, page
 from playwright.sync_api import expect
 
 from dpbook_utils.explorer.static import content_security_policy
@@ -233,18 +233,8 @@ def test_the_book_theme_does_not_hide_it(visit, root):
 
 
 def test_a_notebook_may_insert_it_later(visit):
-    """As JupyterLab does: the output's HTML first, then its scripts anew, because inserted text runs none."""
     opened = visit(head="")
-    opened.page.evaluate("""html => {
-        const output = document.body.appendChild(document.createElement('div'));
-        output.innerHTML = html;
-        for (const old of output.querySelectorAll('script')) {
-            const script = document.createElement('script');
-            for (const { name, value } of old.attributes) script.setAttribute(name, value);
-            script.textContent = old.textContent;
-            old.replaceWith(script);
-        }
-    }""", explorer("later", start={"m": 8})._repr_html_())
+    opened.page.evaluate(INSERT, explorer("later", start={"m": 8})._repr_html_())
     expect(opened.page.locator(".status")).to_have_count(2)
     assert opened.status(1).startswith("8 steps, full gradient")
     opened.control("policy", 1).select_option("cut")

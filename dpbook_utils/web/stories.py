@@ -30,10 +30,11 @@ STORIES = {
         "where neither is. Then let the loss see what the answer would measure: the solver does not mind which.",
         {"system": "inverse", "coupling": "supervised", "lr": "0.003"}),
     "one-step": Story(
-        "One step looks perfect and then fails",
-        "The network corrects a single step, and the loss falls by orders of magnitude. Watch the roll-out over a "
-        "hundred steps meanwhile: it does not follow, because small errors that no training has seen feed on "
-        "themselves. Then move the unroll length to 8, without a reset, and compare with the ghost.",
+        "One step looks perfect, many do not",
+        "The network corrects a single step. The loss falls far and stays low, but the roll-out over a hundred steps "
+        "jumps from one picture to the next and does not calm down: it feeds on small errors that no training has "
+        "seen. After some thousand updates move the unroll length to 8, without a reset. The loss shows at once what "
+        "was hidden; wait until it has fallen, and compare the roll-out with its ghost.",
         _chain("burgers", 1)),
     "many-steps": Story(
         "Eight steps: trained on what it will meet",
@@ -48,8 +49,8 @@ STORIES = {
     "too-long": Story(
         "Too long, too early",
         "Sixteen steps of an unstable solver with an untrained network between them, judged at the end only. Press "
-        "train. Then reset, set the unroll length to 1 and train it for a few hundred updates, and lengthen the chain "
-        "while it trains: what was impossible at the start is now a training like any other.",
+        "train. Then reset, set the unroll length to 1, train for a few hundred updates, and lengthen the chain little "
+        "by little while it trains: what was impossible at the start works now, though not with every seed.",
         _chain("ks", 16, placement="final")),
     "cut": Story(
         "The gradient cut at the solver",

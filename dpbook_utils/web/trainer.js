@@ -179,7 +179,7 @@ class Trainer {
         clearTimeout(this.pending);
         const { m, truncation, noise, lr, seed } = this.state;
         const settings = { ...this.state, m: +m, truncation: +truncation, noise: noise * (this.system.deviation ?? 0), lr: +lr, seed: +seed };
-        if (!this.running) this.send({ type: "pause" });
+        if (this.run && !this.running) this.send({ type: "pause" });
         this.send({ type: "configure", settings, run: ++this.run, reset: Boolean(this.fresh) });
         this.fresh = this.waiting = false;
         if (this.running) this.send({ type: "train" });

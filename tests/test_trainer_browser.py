@@ -1,0 +1,365 @@
+"""The trainer in a real browser: on pages of its own, from files, under the book's policy, without a network."""
+
+import json
+import re
+
+import pytest
+import test_web_training as torch_side
+import torch
+from explorer_samples import INSERT
+from playwright.sync_api import expect
+from trainer_samples import page
+
+from dpbook_utils.training import Gradients
+from dpbook_utils.web import train, worker_source
+
+QUARTER = 25  # percent of the solver's error
+SLOW = 60_000  # ms: a busy machine trains slowly
+
+
+class Visit:
+    """A page of trainers, what it complains of and what it asks for."""
+
+    def __init__(self, browser, path, address="", **options):
+        self.complaints, self.requests = [], []
+        self.page = browser.new_page(**options)
+        self.page.set_default_timeout(SLOW / 4)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri() + address)
+
+    def control(self, name, which=0):
+        return self.page.locator(".trainer").nth(which).locator(f"[id$='-{name}']:is(input, select)")
+
+    def button(self, name, which=0):
+        return self.page.locator(".trainer").nth(which).get_by_role("button", name=name, exact=True)
+
+    def text(self, kind="numbers", which=0):
+        return self.page.locator(".trainer").nth(which).locator(f".{kind}").text_content()
+
+    def updates(self, which=0):
+        return int(re.search(r"([\d,]+) updates?", self.text(which=which))[1].replace(",", ""))
+
+    def share(self):
+        """Mean roll-out error in percent of the solver's; None before the first roll-out."""
+        found = re.search(r"([\d.]+) % of the solver's", self.text())
+        return found and float(found[1])
+
+    def until(self, condition, what):
+        for _ in range(SLOW // 100):
+            if condition():
+                return
+            self.page.wait_for_timeout(100)
+        pytest.fail(f"{what} did not come: {self.text()} {self.text('outcome')}")
+
+    def shown(self):
+        """Wait for the untrained network's roll-out."""
+        self.until(lambda: self.share() is not None, "the first roll-out")
+        return self
+
+    def plot(self, which):
+        return self.page.locator(".views svg").nth(which)
+
+    def paths(self, which):
+        """The curves of a plot, without the samples in its legend."""
+        return self.plot(which).locator(".line").evaluate_all(
+            "lines => lines.map(line => line.getAttribute('d')).filter(d => !d.endsWith('h26'))")
+
+    def trained(self, count):
+        self.until(lambda: self.updates() >= count, f"{count} updates")
+
+    def fragment(self):
+        return self.page.evaluate("location.hash")
+
+
+LOSS, ERROR, CHAIN = range(3)
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """``visit(trainer, ..., address="#...", **options of the page)``; nothing may go wrong on the page."""
+    visits = []
+
+    def open_page(*shown, address="", body="", **options):
+        path = tmp_path / f"page{len(visits)}.html"
+        path.write_text(page(*(shown or (train(m=4),)), body=body), encoding="utf-8")
+        visits.append(Visit(browser, path, address, **options))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        assert one.complaints == []
+        assert all(url.startswith(("file:", "blob:")) for url in one.requests)
+        one.page.close()
+
+
+def test_training_beats_the_solver_and_a_longer_chain_changes_it(visit):
+    """The central promise: press train, the hybrid's error falls below a quarter, then unroll more steps."""
+    opened = visit(train("coupling")).shown()
+    assert opened.text().startswith("Not trained yet; 0 updates; mean roll-out error") and opened.share() > QUARTER
+    hybrid, solver = opened.paths(ERROR)
+    opened.button("Train").click()
+    opened.until(lambda: opened.share() < QUARTER, "a quarter of the solver's error")
+    assert opened.paths(ERROR)[0] != hybrid and opened.paths(ERROR)[1] != "" and opened.paths(LOSS)[0]
+    before = opened.updates()
+    opened.control("m").focus()
+    opened.page.keyboard.press("ArrowRight")
+    opened.page.keyboard.press("ArrowRight")
+    opened.trained(before + 25)
+    ghost = opened.plot(ERROR).locator("text", has_text="before: ")
+    expect(ghost).to_be_visible()
+    assert len(opened.paths(ERROR)) == 3
+    chain = opened.plot(CHAIN)
+    expect(chain.locator("desc")).to_contain_text("step 6: ")  # six steps have a gradient each
+    assert opened.plot(LOSS).locator(".now").count() == 1  # where the choice changed
+    assert opened.fragment().startswith("#train-coupling:") and ";m=6;" in opened.fragment()
+
+
+def test_a_worker_of_this_browser_computes_what_torch_does(browser):
+    """The gradient of one model, to 1e-5 of its largest entry; all models are compared in Node, from the same text."""
+    ours = torch_side.objective("burgers", "additive", m=3)
+    torch_side.drawn_weights(ours.parameters())
+    data = torch_side.batch("burgers", seed=0)
+    loss = Gradients(ours)(data)
+    case = {"system": "burgers", "coupling": "additive", "settings": {"m": 3, "policy": "full", "placement": "every"},
+            "weights": torch_side.flat(ours.parameters()).tolist(), "batches": [0]}
+    text = (f"{worker_source()}\nconst BATCHES = {json.dumps([torch_side.for_page(data)])}, DRAWN = [];\n"
+            f"{torch_side.TRAIN}\npostMessage({{type: 'found', ...gradient({json.dumps(case)})}});")
+    page = browser.new_page()
+    found = page.evaluate("""text => new Promise((done, fail) => {
+        const worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+        worker.onmessage = ({ data }) => { if (data.type === "found") done(data); };
+        worker.onerror = event => fail(new Error(event.message));
+    })""", text)
+    page.close()
+    expected = torch_side.flat(w.grad for w in ours.parameters())
+    difference = (torch.tensor(found["gradient"]) - expected).abs().max() / expected.abs().max()
+    assert difference < 1e-5 and found["loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_pause_one_update_and_reset(visit):
+    opened = visit().shown()
+    opened.button("One update").click()
+    opened.trained(1)
+    assert opened.updates() == 1 and opened.text().startswith("Paused; 1 update; loss ")
+    opened.button("Train").click()
+    opened.trained(40)
+    opened.button("Pause").click()
+    opened.button("Train").wait_for()
+    opened.page.wait_for_timeout(300)
+    held = opened.updates(), opened.paths(ERROR)
+    opened.page.wait_for_timeout(700)
+    assert (opened.updates(), opened.paths(ERROR)) == held
+    opened.button("Reset").click()
+    opened.until(lambda: opened.updates() == 0 and opened.share(), "the untrained network")
+    assert opened.text().startswith("Not trained yet")
+    assert len(opened.paths(ERROR)) == 3 and opened.paths(LOSS)[1]  # the run before stays as a ghost
+    opened.control("seed").focus()
+    opened.page.keyboard.press("ArrowRight")
+    opened.until(lambda: ";seed=1" in opened.fragment(), "the new seed")
+
+
+def test_a_training_that_diverges_is_an_outcome_with_a_reason(visit):
+    opened = visit(train("too-long")).shown()
+    opened.button("Train").click()
+    opened.page.locator(".outcome").wait_for()
+    assert re.match(r"Diverged in update \d+: .*This is an outcome of these choices", opened.text("outcome"))
+    assert "product of 16 Jacobians" in opened.text("outcome")
+    assert opened.button("Train").is_disabled() and opened.button("One update").is_disabled()
+    assert opened.page.locator(".outcome").get_attribute("role") == "alert"
+    opened.button("Reset").click()
+    expect(opened.page.locator(".outcome")).to_be_hidden()
+    expect(opened.button("Train")).to_be_enabled()
+
+
+def test_the_keyboard_alone_is_enough(visit):
+    opened = visit().shown()
+    press = opened.page.keyboard.press
+    press("Tab")
+    assert opened.page.evaluate("document.activeElement.labels[0].textContent") == "Story"
+    while opened.page.evaluate("document.activeElement.textContent") != "Train":
+        press("Tab")
+    press("Enter")
+    opened.trained(5)
+    assert opened.page.evaluate("document.activeElement.textContent") == "Pause"  # focus stays
+    press("Space")
+    opened.button("Train").wait_for()
+
+
+def test_the_address_opens_a_view_and_lives_with_others(visit):
+    address = ("#explore-waves:m=8;seed=1&train-free:story=;m=7;policy=pushforward;placement=final;noise=0.01;seed=2"
+               "&train-second:m=99;lr=2;speed=3")
+    opened = visit(train(m=4), train(m=4, name="second"), address=address).shown()
+    chosen = [opened.control(name).input_value() for name in ("m", "policy", "placement")]
+    assert chosen == ["6", "pushforward", "final"]
+    assert opened.control("m", 1).input_value() == "3"  # what is not offered changes nothing
+    assert opened.page.locator("script[data-shared]").count() == 1
+    opened.control("policy", 1).select_option("cut")
+    opened.page.wait_for_url("**#*second*cut*")
+    assert opened.fragment().startswith("#explore-waves:m=8;seed=1&train-free:story=;m=7;")
+    opened.page.evaluate("location.hash = 'train-free:m=3;policy=full'")
+    expect(opened.control("policy")).to_have_value("full")
+    link = opened.page.locator("a.link").first.get_attribute("href")
+    assert link.startswith("#train-free:") and ";m=3;" in link and ";seed=2" in link
+    ids = opened.page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_a_story_sets_the_choices_and_stays_while_they_change(visit):
+    opened = visit().shown()
+    opened.control("story").select_option("coupling")
+    assert opened.control("coupling").input_value() == "right-hand side"
+    assert "coarse Burgers solver" in opened.text("story")
+    assert opened.control("policy").locator("option[value=cut]").is_disabled()
+    opened.control("coupling").select_option("additive")
+    assert "coarse Burgers solver" in opened.text("story")
+    opened.control("policy").select_option("cut")
+    opened.control("coupling").select_option("right-hand side")
+    assert opened.control("policy").input_value() == "full"
+    assert "not possible here" in opened.page.locator(".why").first.text_content()
+    opened.page.wait_for_url("**#train-free:story=coupling;*")
+
+
+def test_the_chain_s_gradient_shows_the_policy(visit):
+    opened = visit(train(m=5, policy="pushforward")).shown()
+    opened.button("One update").click()
+    opened.trained(1)
+    chain = opened.plot(CHAIN).locator("desc")
+    expect(chain).to_have_text(re.compile(r"(step [1-4]: no gradient; ){4}step 5: \d"))
+    opened.control("policy").select_option("truncated")
+    assert opened.control("truncation").is_visible()
+    opened.control("policy").select_option("full")
+    assert not opened.control("truncation").is_visible()
+    opened.page.wait_for_timeout(300)
+    opened.button("One update").click()
+    opened.trained(2)
+    expect(chain).to_have_text(re.compile(r"(step [1-4]: \d[^;]*; ){4}step 5: \d"))
+
+
+def test_it_starts_when_it_comes_into_view_and_rests_out_of_it(visit):
+    opened = visit(body='<div style="height: 4000px">Text</div>', viewport={"width": 800, "height": 600})
+    opened.page.wait_for_timeout(300)
+    assert opened.page.locator(".trainer.live").count() == 0 and opened.page.workers == []
+    opened.page.locator(".trainer").scroll_into_view_if_needed()
+    opened.shown()
+    opened.button("Train").click()
+    opened.trained(5)
+    opened.page.evaluate("scrollTo(0, 0)")
+    opened.page.wait_for_timeout(1000)
+    rested = opened.updates()
+    opened.page.wait_for_timeout(1000)
+    assert opened.updates() == rested
+    opened.page.locator(".trainer button.main").scroll_into_view_if_needed()
+    opened.trained(rested + 5)
+
+
+def test_spoken_text_is_calm(visit):
+    opened = visit().shown()
+    opened.page.evaluate("""() => {
+        window.spoken = [];
+        new MutationObserver(() => spoken.push(performance.now()))
+            .observe(document.querySelector('.spoken'), { childList: true, characterData: true, subtree: true });
+    }""")
+    assert opened.page.locator("[aria-live=polite]").count() == 1
+    opened.button("Train").click()
+    opened.page.wait_for_timeout(6000)
+    spoken = opened.page.evaluate("spoken")
+    assert 2 <= len(spoken) <= 3  # at the start, and five seconds later
+    opened.button("Pause").click()
+    opened.until(lambda: opened.text("spoken").startswith("Paused"), "the last word")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_and_can_be_read_in_both_themes(visit, theme, width):
+    opened = visit(color_scheme=theme, viewport={"width": width, "height": 844}).shown()
+    opened.button("One update").click()
+    opened.trained(1)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    sides = opened.page.locator(".trainer *:visible").evaluate_all(
+        "all => Math.max(...all.map(element => element.getBoundingClientRect().right))")
+    assert sides <= width
+    paper, ink = (0, 255) if theme == "dark" else (255, 0)
+    shown = opened.page.evaluate("""() => ['.numbers', 'figcaption', 'select', 'svg text'].map(selector => {
+        const style = getComputedStyle(document.querySelector('.trainer ' + selector));
+        return (selector === 'svg text' ? style.fill : style.color).match(/\\d+/g).slice(0, 3).map(Number);
+    })""")
+    assert all(abs(channel - ink) < 60 < abs(channel - paper) for rgb in shown for channel in rgb)
+    heights = opened.page.locator(".trainer :is(input, select, button):visible").evaluate_all(
+        "all => Math.min(...all.map(input => input.getBoundingClientRect().height))")
+    assert heights >= 24  # a finger finds it
+
+
+def test_everything_has_a_name(visit):
+    opened = visit().shown()
+    names = opened.page.evaluate("""() => [...document.querySelectorAll('input, select')].map(input =>
+        input.labels.length === 1 && input.labels[0].textContent.trim().length > 3)""")
+    assert len(names) == 10 and all(names)
+    described = opened.page.evaluate("""() => [...document.querySelectorAll('svg[aria-labelledby]')].map(svg =>
+        svg.getAttribute('aria-labelledby').split(' ').every(id => svg.querySelector('#' + id).textContent))""")
+    assert described == [True, True, True]
+    labels = opened.page.locator(".fields canvas").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert [label.split(",")[0] for label in labels] == ["reference", "solver alone", "hybrid"]
+
+
+def test_nothing_moves_by_itself_and_less_motion_means_fewer_pictures(visit):
+    drawn = {}
+    for motion in ("reduce", "no-preference"):
+        opened = visit(reduced_motion=motion).shown()
+        opened.button("Train").click()
+        opened.trained(5)
+        drawn[motion] = opened.page.evaluate("""() => new Promise(done => {
+            let count = 0;
+            const svg = document.querySelector('.trainer .views svg');
+            new MutationObserver(() => { count += 1; }).observe(svg, { childList: true });
+            setTimeout(() => done(count), 3000);
+        })""")
+        assert opened.page.evaluate("document.getAnimations().length") == 0
+        opened.button("Pause").click()
+    assert 1 <= drawn["reduce"] <= 4 < drawn["no-preference"]
+
+
+def test_paper_shows_the_chain_until_something_was_trained(visit):
+    opened = visit().shown()
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator(".picture").is_visible() and not opened.page.locator(".views").is_visible()
+    opened.page.emulate_media(media="screen")
+    assert not opened.page.locator(".picture").is_visible()
+    opened.button("One update").click()
+    opened.trained(1)
+    opened.page.emulate_media(media="print")
+    assert not opened.page.locator(".picture").is_visible() and opened.page.locator(".views").is_visible()
+    assert not opened.button("Train").is_visible() and opened.page.locator(".numbers").is_visible()
+
+
+def test_a_notebook_may_insert_it_later(visit):
+    opened = visit().shown()
+    opened.page.evaluate(INSERT, train(m=2, name="later")._repr_html_())
+    opened.page.locator(".trainer").nth(1).scroll_into_view_if_needed()
+    opened.button("One update", 1).click()
+    opened.until(lambda: opened.updates(1) == 1, "the update of the second one")
+    assert opened.updates(0) == 0
+
+
+def test_without_scripts_the_picture_and_a_text_stay(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page(train("one-step")), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(path.as_uri())
+    assert opened.locator(".picture svg").is_visible()
+    assert "needs JavaScript" in opened.locator(".trainer").inner_text()
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["book/playground", "notebooks/03_unrolling"])
+def test_the_book_s_pages_train(browser, html, name):
+    """As built: with the theme, the policy, and explorers on the same page."""
+    opened = Visit(browser, html / f"{name}.html", viewport={"width": 390, "height": 844})
+    opened.page.locator(".trainer button.main").scroll_into_view_if_needed()
+    opened.shown().button("Train").click()
+    opened.trained(50)
+    assert (html / f"{name}.html").stat().st_size < 1.5e6 and opened.page.locator("script[data-shared]").count() == 1
+    assert not opened.page.locator(".trainer .outcome").is_visible()
+    opened.page.close()
