@@ -10,14 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from dpbook_utils.experiments.provenance import processor
 
 
-def interleaved(functions: dict[str, Callable], repeats: int) -> dict[str, dict[str, float]]:
+def interleaved(functions: dict[str, Callable], repeats: int,
+                clock: Callable[[], float] = time.perf_counter) -> dict[str, dict[str, float]]:
     """Median and quartiles of each function's time in ms, and of its ratio to the first function of the same round."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            times[name].append(1e3 * (clock() - start))
     first = next(iter(times.values()))
     return {name: {**_spread(values[1:], "ms"), **_spread([v / f for v, f in zip(values[1:], first[1:])], "ratio")}
             for name, values in times.items()}
