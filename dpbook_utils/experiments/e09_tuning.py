@@ -1,0 +1,45 @@
+"""Learning rates and the noise of E09, on validation data.   Chapter: 08_wake_flow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from . import e09_wake, tuning
+from . import wake_flow as wake
+from . import wake_metrics as metrics
+from .e09_wake import LEARNING_RATES, fitted, rows
+from .spec import Specification, Task
+
+GRID = (1e-3, 3e-3)
+SIGMAS = (0.003, 0.01, 0.03)
+STEPS = 800  # updates times unroll length
+TUNED = ("ONE", "SOL-8", "SOL-8, after", "NOG-8, after", "predictor, SOL-8")
+_ROWS = rows()
+_NOISE = {f"NOISE, sigma {sigma:g}": tuning.at_rate(replace(_ROWS["NOISE"], setup=replace(
+    _ROWS["NOISE"].setup, sigma=sigma)), LEARNING_RATES["ONE"]) for sigma in SIGMAS}
+_VARIANTS = {**tuning.at_rates({name: _ROWS[name] for name in TUNED}, GRID), **_NOISE,
+             "small": e09_wake.SPEC.variants["small"]}
+
+SPEC = Specification(
+    id="e09_tuning", title="Learning rates of E09", chapter="08_wake_flow", variants=_VARIANTS, seeds=(100, 101),
+    budgets={name: (8 if row.small else STEPS // row.setup.num_steps,) for name, row in _VARIANTS.items()},
+    metrics={"error": "mean relative L2 error of the velocity over 100 steps, on validation data"},
+    settings={**wake.SETTINGS, "small": e09_wake.SMALL}, checks=(Task("small", 8, (100, 101)),), checked=("error",))
+
+
+def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
+    row = SPEC.variants[variant]
+    if row.small:
+        return {"error": e09_wake.small(row, wake.ensemble(seeds), seeds, budget)[0]["error.inside"]}
+    step, _ = fitted(row, wake.ensemble(seeds, row.width), seeds, budget, wake.seen("train"))
+    return {"error": metrics.validation_error(step, len(seeds))}
+
+
+def best_rates(frame) -> dict[str, float]:
+    """``{row: the rate with the smallest geometric-mean error}`` from the stored records."""
+    found = {}
+    for name in TUNED:
+        budget = STEPS // _ROWS[name].setup.num_steps
+        found |= tuning.best(frame, {name: _ROWS[name]}, GRID, budget)
+    return found
