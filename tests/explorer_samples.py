@@ -1,4 +1,7 @@
-"""Made-up explorers, small and quick, for the tests: the numbers say what they belong to."""
+"""Made-up explorers, small and quick, for the tests: the numbers say what they belong to. And pages for all figures."""
+
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
@@ -67,9 +70,18 @@ def full_size() -> Explorer:
                     regions=dict.fromkeys(views.REGIONS, Region("r", 1.0, "s")), horizons=rollouts.HORIZONS)
 
 
-def page(*shown: Explorer, head: str = "", body: str = "") -> str:
-    """A page as a notebook's output would stand in it, and nothing else."""
-    outputs = "\n".join(one._repr_html_() for one in shown)
-    return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Explorers</title>'
+def extension(name: str):
+    """A Sphinx extension of the book as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"book/_ext/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(*shown, head: str = "", body: str = "", protected: bool = True) -> str:
+    """A page of figures as the book has it: what is shared once, and the policy of a built page."""
+    outputs = extension("shared_text").once("\n".join(one._repr_html_() for one in shown))
+    text = ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Figures</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<meta name="color-scheme" content="light dark">{head}</head><body>{body}{outputs}</body></html>')
+    return extension("finished_pages").protected(text) if protected else text

@@ -1,13 +1,8 @@
-"""The static explorer in a real browser: on pages of its own, from files, under a strict policy, without a network."""
+"""The static explorer in a real browser: on its own pages, from files, under the book's policy, without a network."""
 
 import pytest
 from explorer_samples import INSERT, explorer, full_size, page
 from playwright.sync_api import expect
-
-from dpbook_utils.explorer.static import content_security_policy
-
-POLICY = "default-src 'none'; " + "; ".join(f"{kind} {source}" for kind, source in content_security_policy().items())
-HEAD = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
 
 
 class Visit:
@@ -40,9 +35,9 @@ def visit(browser, tmp_path):
     """``visit(explorer, ..., address="#...", **options of the page)``; nothing may go wrong on the page."""
     visits = []
 
-    def open_page(*shown, address="", head=HEAD, body="", **options):
+    def open_page(*shown, address="", head="", body="", protected=True, **options):
         path = tmp_path / f"page{len(visits)}.html"
-        path.write_text(page(*(shown or (explorer(),)), head=head, body=body), encoding="utf-8")
+        path.write_text(page(*(shown or (explorer(),)), head=head, body=body, protected=protected), encoding="utf-8")
         visits.append(Visit(browser, path, address, **options))
         return visits[-1]
 
@@ -233,7 +228,7 @@ def test_the_book_theme_does_not_hide_it(visit, root):
 
 
 def test_a_notebook_may_insert_it_later(visit):
-    opened = visit(head="")
+    opened = visit(protected=False)
     opened.page.evaluate(INSERT, explorer("later", start={"m": 8})._repr_html_())
     expect(opened.page.locator(".status")).to_have_count(2)
     assert opened.status(1).startswith("8 steps, full gradient")

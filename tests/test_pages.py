@@ -1,7 +1,6 @@
 """The computed pages: the ledger agrees with the experiments, the words follow the numbers, the shown code runs."""
 
 import ast
-import importlib.util
 import json
 import math
 import re
@@ -10,6 +9,7 @@ import nbformat
 import pandas
 import pytest
 import yaml
+from explorer_samples import extension
 
 from benchmarks import report
 from dpbook_utils.experiments import claims, ledger, pages
@@ -174,10 +174,8 @@ def test_the_example_with_ones_own_solver(root, monkeypatch):
     assert "ShallowWater" not in code, "an equation that the package does not have"
 
 
-def test_what_a_page_depends_on_decides_whether_it_is_executed_again(root, tmp_path):
-    spec = importlib.util.spec_from_file_location("execution_cache", root / "book/_ext/execution_cache.py")
-    cache = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(cache)
+def test_what_a_page_depends_on_decides_whether_it_is_executed_again(tmp_path):
+    cache = extension("execution_cache")
     seen = {cache.fingerprint(tmp_path)}
     for name in ("results/e00/a.json", "results/benchmarks.json", "benchmarks/report.py", "_toc.yml",
                  "dpbook_utils/experiments/pages.py"):

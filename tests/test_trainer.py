@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from trainer_samples import START, extension, trainer
+from explorer_samples import extension
+from trainer_samples import START, trainer
 
 from dpbook_utils.web import train
 from dpbook_utils.web.picture import chain, described

@@ -6,9 +6,8 @@ import re
 import pytest
 import test_web_training as torch_side
 import torch
-from explorer_samples import INSERT
+from explorer_samples import INSERT, page
 from playwright.sync_api import expect
-from trainer_samples import page
 
 from dpbook_utils.training import Gradients
 from dpbook_utils.web import train, worker_source

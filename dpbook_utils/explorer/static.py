@@ -2,8 +2,8 @@
 
 The same output works in the built book, in JupyterLab and in Colab. It holds its data as JSON (errors to four digits,
 fields as one byte a value) beside a script and a style whose text is the same in every output: nothing is fetched,
-which pages opened from files would not allow, and ``content_security_policy`` names the two hashes with which a page
-allows all explorers and no other inline code.
+which pages opened from files would not allow, and no code stands in attributes, so that a page's policy can name by
+their hashes the scripts that it allows, as the book's pages do.
 
 Chapters: 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons, 07_noise.
 """
@@ -201,19 +201,6 @@ class Explorer:
 
     def __repr__(self) -> str:
         return f"Explorer {self.name!r}: {len(self.runs)} trainings, {len(self.seeds)} seeds; it is shown on HTML pages"
-
-
-def content_security_policy() -> dict[str, str]:
-    """The sources that a page's policy needs for explorers: ``{"script-src": "'sha256-...'", "style-src": ...}``.
-
-    The data are no script to a browser. Nothing else is needed: no ``unsafe-inline``, no handlers in attributes.
-    """
-    return {"script-src": hashed(script(_text("explorer.js"))), "style-src": hashed(style())}
-
-
-def hashed(text: str) -> str:
-    """The source with which a page's policy allows an inline script or style of this text."""
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
 def script(own: str) -> str:
