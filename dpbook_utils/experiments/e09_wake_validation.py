@@ -4,7 +4,8 @@ Runs without a network, from a start with a disturbance; the costly ones grow on
 shedding frequency and forces in the channel of the study on grids of 6.4, 12.8 and 25.6 cells per diameter, the time
 step as fine as the grid; the finest is the study's reference, the coarsest its source's grid. *Wide*: cylinders 20
 instead of 5 diameters apart, cells as on the middle grid. *Onset*: Reynolds numbers on both sides of the critical one.
-*Convergence*: the same young wake on successive grids, compared on the coarsest by the flow through its faces.
+*Convergence*: the same young wake on successive grids, compared on the coarsest by the flow through its faces. Where
+*growth* is positive the wake was still gaining strength when it was measured: lift and drag are then lower bounds.
 
 What experiments and other solvers found in an unbounded flow: vortices are shed above a Reynolds number of about 47, at
 Strouhal numbers of 0.161 at 100 and 0.179 at 150 (he1997); the mean drag coefficient lies between 1.3 and 1.4 from 100
