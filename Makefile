@@ -7,7 +7,7 @@ BUILD := $(BIN)/jupyter-book build . -n -W --keep-going
 PYTEST := $(BIN)/python -m pytest
 EXPERIMENTS := $(BIN)/python -m dpbook_utils.experiments
 MODE ?= short
-PAGES := tests/test_book.py tests/test_browser.py tests/test_explorer_browser.py tests/test_trainer_browser.py
+PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
 

@@ -21,6 +21,7 @@ POLICY = {
     "form-action": "'self'",  # the search
     "base-uri": "'none'",
 }
+TAG = '<meta http-equiv="Content-Security-Policy"'
 HANDLER = "on"  # attributes such as onclick, which the theme's own buttons have
 SCRIPTS = ("", "module", "text/javascript")  # other types are data to a browser
 # The builder's roles for references: a list may hold list items only, and the second role is deprecated.
@@ -50,15 +51,14 @@ def policy(page: str) -> str:
 
 def protected(page: str) -> str:
     """The page with its policy in front of everything that it applies to."""
-    tag = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(page))}">'
-    return page.replace("<head>", f"<head>\n{tag}", 1)
+    return page.replace("<head>", f'<head>\n{TAG} content="{escape(policy(page))}">', 1)
 
 
 def finish(app, exception) -> None:
     if exception is None and app.builder.format == "html":
         for path in sorted(set(Path(app.outdir).rglob("*.html")) - set(Path(app.outdir, "_static").rglob("*"))):
             page = path.read_text(encoding="utf-8")
-            if "Content-Security-Policy" in page or "<head>" not in page:  # not built anew; or a mere redirection
+            if TAG in page or "<head>" not in page:  # not built anew; or a mere redirection
                 continue
             for wrong, right in WRONG_ROLES:
                 page = page.replace(wrong, right)

@@ -67,6 +67,7 @@ class Plot {
         this.heading = make("svg:title", { id: `${id}-title` });
         this.description = make("svg:desc", { id: `${id}-desc` });
         this.heading.textContent = title;
+        this.svg.append(this.heading, this.description);  // also before anything is drawn
         this.figure = make("figure", {}, make("figcaption", {}, title), this.svg);
     }
 

@@ -1,0 +1,65 @@
+"""The player of moving fields in a real browser: on a page of its own, under the book's policy, without a network."""
+
+import re
+
+import pytest
+from explorer_samples import page as page_of
+from player_samples import player
+from playwright.sync_api import expect
+
+from dpbook_utils.explorer.player import Player
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """``opened(player, address)``: its page, which asks for nothing and complains of nothing."""
+    pages, complaints = [], []
+
+    def visit(made: Player, address: str = ""):
+        path = tmp_path / "page.html"
+        path.write_text(page_of(made), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 400, "height": 900})
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if "page.html" not in request.url else None)
+        page.goto(path.as_uri() + address)
+        page.wait_for_selector(".player canvas[aria-label]")
+        pages.append(page)
+        return page
+
+    yield visit
+    assert complaints == []
+    for page in pages:
+        page.close()
+
+
+def test_keys_move_the_time_and_all_views_follow(opened):
+    page = opened(player())
+    first = page.locator(".fields canvas").first.evaluate("canvas => canvas.toDataURL()")
+    assert "Relative error: source 0." in page.locator(".status").text_content()
+    page.locator("input[type=range]").press("ArrowRight")
+    page.locator("input[type=range]").press("ArrowRight")
+    assert page.locator(".status").text_content() == "Time 1 D/U. Relative error: source 0.2."
+    assert page.locator(".fields canvas").first.evaluate("canvas => canvas.toDataURL()") != first
+    assert page.locator(".fields canvas").nth(1).get_attribute("aria-label").endswith("source at time 1 D/U")
+    page.locator("input[type=range]").press("End")
+    assert "Time 2 D/U" in page.locator(".status").text_content()
+    expect(page).to_have_url(re.compile("#play-made-up:t=4$"))
+
+
+def test_it_stands_still_until_it_is_started_and_stops_at_the_end(opened):
+    page = opened(player(), "#play-made-up:t=2")
+    page.wait_for_timeout(300)
+    assert "Time 1 D/U" in page.locator(".status").text_content()
+    page.locator("button").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("button")).to_have_text("Stop")
+    expect(page.locator("button")).to_have_text("Play")  # at the end
+    assert "Time 2 D/U. Relative error: source 0.4" in page.locator(".status").text_content()
+    page.locator("button").press("Enter")  # from the start again
+    page.locator("button").press("Enter")
+    assert "Time 2" not in page.locator(".status").text_content()
+
+
+def test_a_narrow_page_is_not_widened(opened):
+    page = opened(player())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
