@@ -3,15 +3,13 @@
 Chapter: 08_wake_flow.
 """
 
-import hashlib
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .static import _text, data_block, packed, rounded, script, style
+from .static import _text, framed, packed, rounded
 
 LEVELS, HIDDEN = 127, 255  # as in common.js: 0 ... 254 from -scale to scale, and grey
 
@@ -77,14 +75,9 @@ class Player:
         return np.where(missing, HIDDEN, found)
 
     def _repr_html_(self) -> str:
-        payload = data_block(self.data())
-        name = hashlib.sha256(payload.encode()).hexdigest()[:12]
         # data-ready: the explorers' script, on the same page, leaves it alone.
-        return (f'<div class="explorer player" data-ready="" id="player-{name}" role="group" '
-                f'aria-label="{html.escape(self.title)}">\n'
-                f"<style>{style(_text('player.css'))}</style>\n<p class=\"title\">{html.escape(self.title)}</p>\n"
-                f"<noscript><p>{html.escape(self.summary())}</p></noscript>\n{payload}\n"
-                f'<script type="module">{script(_text("player.js"))}</script>\n</div>')
+        return framed("player", self.title, self.data(), self.summary(), _text("player.js"), _text("player.css"),
+                      attributes='data-ready="" ')
 
     def summary(self) -> str:
         """What a reader without scripts gets."""

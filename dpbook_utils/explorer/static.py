@@ -182,13 +182,7 @@ class Explorer:
                 "gradient": {"from": _power(norms.min(), math.floor), "to": _power(1.01 * largest, math.ceil)}}
 
     def _repr_html_(self) -> str:
-        payload = data_block(self.data())
-        name = hashlib.sha256(payload.encode()).hexdigest()[:12]
-        return (f'<div class="explorer" id="explorer-{name}" role="group" aria-label="{html.escape(self.title)}">\n'
-                f"<style>{style()}</style>\n<p class=\"title\">{html.escape(self.title)}</p>\n"
-                f"<noscript><p>{html.escape(self.summary())}</p></noscript>\n"
-                f"{payload}\n"
-                f'<script type="module">{script(_text("explorer.js"))}</script>\n</div>')
+        return framed("explorer", self.title, self.data(), self.summary(), _text("explorer.js"))
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
@@ -201,6 +195,23 @@ class Explorer:
 
     def __repr__(self) -> str:
         return f"Explorer {self.name!r}: {len(self.runs)} trainings, {len(self.seeds)} seeds; it is shown on HTML pages"
+
+
+def framed(kind: str, title: str, data: dict, summary: str, own_script: str, own_style: str = "", *,
+           attributes: str = "", picture: str = "", more: str = "") -> str:
+    """The HTML of an interactive figure, which is complete in itself.
+
+    Args:
+        kind: its class, beside the one that all have, and the first word of its id.
+        summary: what a reader without scripts gets.   attributes: of the element.
+        picture, more: elements after the title, and after the data.
+    """
+    payload = data_block(data)
+    name, kinds = hashlib.sha256(payload.encode()).hexdigest()[:12], " ".join(dict.fromkeys(("explorer", kind)))
+    return (f'<div class="{kinds}" {attributes}id="{kind}-{name}" role="group" aria-label="{html.escape(title)}">\n'
+            f'<style>{style(own_style)}</style>\n<p class="title">{html.escape(title)}</p>\n{picture}'
+            f"<noscript><p>{html.escape(summary)}</p></noscript>\n{payload}\n{more}"
+            f'<script type="module">{script(own_script)}</script>\n</div>')
 
 
 def script(own: str) -> str:

@@ -11,13 +11,12 @@ Chapters: 01_physics_as_loss, 03_unrolling, 04_coupling, 06_long_horizons, 07_no
 """
 
 import hashlib
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from ..explorer.static import Control, data_block, script, style
+from ..explorer.static import Control, data_block, framed
 from .picture import chain, described
 from .stories import STORIES, Story
 from .systems import systems, worker_source
@@ -94,15 +93,11 @@ class Trainer:
         return hashlib.sha256(self.worker.encode()).hexdigest()[:12]
 
     def _repr_html_(self) -> str:
-        start, payload = self.texts(), data_block(self.data())
-        name = hashlib.sha256(payload.encode()).hexdigest()[:12]
+        start = self.texts()
         worker = data_block(self.worker).replace("<script ", f'<script data-shared="{self._mark()}" ', 1)
-        return (f'<div class="explorer trainer" id="trainer-{name}" role="group" aria-label="{TITLE}">\n'
-                f'<style>{style(_file("trainer.css"))}</style>\n<p class="title">{TITLE}</p>\n'
-                f'<figure class="picture">{chain(start)}<figcaption>{described(start)}</figcaption>'
-                "</figure>\n"
-                f"<noscript><p>{html.escape(self.summary())}</p></noscript>\n{payload}\n{worker}\n"
-                f'<script type="module">{script(_file("views.js") + _file("trainer.js"))}</script>\n</div>')
+        picture = f'<figure class="picture">{chain(start)}<figcaption>{described(start)}</figcaption></figure>\n'
+        return framed("trainer", TITLE, self.data(), self.summary(), _file("views.js") + _file("trainer.js"),
+                      _file("trainer.css"), picture=picture, more=f"{worker}\n")
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
