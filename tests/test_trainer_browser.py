@@ -336,6 +336,7 @@ def test_a_notebook_may_insert_it_later(visit):
     opened = visit().shown()
     opened.page.evaluate(INSERT, train(m=2, name="later")._repr_html_())
     opened.page.locator(".trainer").nth(1).scroll_into_view_if_needed()
+    opened.until(lambda: "of the solver's" in opened.text(which=1), "the first roll-out of the second one")
     opened.button("One update", 1).click()
     opened.until(lambda: opened.updates(1) == 1, "the update of the second one")
     assert opened.updates(0) == 0
