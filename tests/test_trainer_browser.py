@@ -8,6 +8,7 @@ import test_web_training as torch_side
 import torch
 from explorer_samples import INSERT, page
 from playwright.sync_api import expect
+from trainer_samples import trainer
 
 from dpbook_utils.training import Gradients
 from dpbook_utils.web import train, worker_source
@@ -159,17 +160,48 @@ def test_pause_one_update_and_reset(visit):
     opened.until(lambda: ";seed=1" in opened.fragment(), "the new seed")
 
 
+def test_an_update_asked_for_while_the_worker_starts_is_made(visit):
+    opened = visit()
+    opened.button("One update").evaluate("button => { button.click(); button.click(); }")
+    opened.trained(2)
+    assert opened.updates() == 2
+    again = visit()
+    again.page.evaluate("""() => {
+        const [train, one, reset] = document.querySelectorAll('.trainer button');
+        one.click();
+        reset.click();
+    }""")
+    again.shown()
+    assert again.updates() == 0  # a reset takes it back
+
+
 def test_a_training_that_diverges_is_an_outcome_with_a_reason(visit):
     opened = visit(train("too-long")).shown()
     opened.button("Train").click()
     opened.page.locator(".outcome").wait_for()
     assert re.match(r"Diverged in update \d+: .*This is an outcome of these choices", opened.text("outcome"))
-    assert "product of 16 Jacobians" in opened.text("outcome")
+    assert "Each of the 16 chained steps can amplify" in opened.text("outcome")
+    expect(opened.plot(CHAIN)).to_contain_text("no finite number in this update")
+    expect(opened.plot(CHAIN).locator("desc")).to_contain_text("step 16: not finite")
     assert opened.button("Train").is_disabled() and opened.button("One update").is_disabled()
     assert opened.page.locator(".outcome").get_attribute("role") == "alert"
     opened.button("Reset").click()
     expect(opened.page.locator(".outcome")).to_be_hidden()
     expect(opened.button("Train")).to_be_enabled()
+
+
+def test_a_gradient_that_overflows_has_its_own_reason(visit):
+    worker = """let run;
+        onmessage = ({data}) => {
+            if (data.type === "configure") run = data.run;
+            if (data.type === "train") postMessage({type: "diverged", updates: 0, what: "gradient", run});
+        };
+        postMessage({type: "ready"});"""
+    opened = visit(trainer(worker=worker, m=8))
+    opened.button("Train").click()
+    opened.page.locator(".outcome").wait_for()
+    assert opened.text("outcome").startswith("Diverged in update 1: the loss is a number, but its gradient is none")
+    assert "product of 8 Jacobians" in opened.text("outcome")
 
 
 def test_the_keyboard_alone_is_enough(visit):

@@ -205,12 +205,13 @@ class Training {
     return loss;
   }
 
-  // One update; its loss. Weights stay as they are if the loss or the gradient is not finite.
+  // One update; its loss. If that or the gradient is not finite: NaN, what it was in `overflow`, weights as they were.
   update(batch) {
     this.load(batch);
     this.forward();
     const loss = this.backward();
-    if (!Number.isFinite(loss) || !this.view("gradient").every(Number.isFinite)) return NaN;
+    this.overflow = !Number.isFinite(loss) ? "loss" : !this.view("gradient").every(Number.isFinite) ? "gradient" : "";
+    if (this.overflow) return NaN;
     this.count += 1;
     this.memory.array[this.at.lr] = this.settings.lr;
     this.memory.array[this.at.count] = this.count;

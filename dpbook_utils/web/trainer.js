@@ -26,7 +26,7 @@ class Trainer {
 
     /** What a run has shown so far. */
     clear() {
-        Object.assign(this, { updates: 0, losses: new Curve(), changes: [], gradients: [], result: null, rate: 0 });
+        Object.assign(this, { updates: 0, losses: new Curve(), changes: [], gradients: [], result: null, rate: 0, owed: 0 });
     }
 
     // Controls ------------------------------------------------------------------------------------------------------
@@ -196,14 +196,17 @@ class Trainer {
     step() {
         if (this.running) this.train(false);
         if (this.waiting) this.sendSettings();
-        this.send({ type: "step" });
+        if (this.ready) this.send({ type: "step" });
+        else this.owed += 1;  // until the worker has started
         this.show();
     }
 
     receive(message) {
         if (message.type === "ready") {
             this.ready = true;
-            return this.sendSettings();
+            this.sendSettings();
+            for (; this.owed > 0; this.owed--) this.send({ type: "step" });
+            return;
         }
         if (message.type === "error") return this.fail(message.message);
         if (message.run !== this.run || this.waiting) return;  // of settings that have been replaced
@@ -218,12 +221,18 @@ class Trainer {
         this.show();
     }
 
-    diverge({ updates: at, why }) {
+    diverge({ updates: at, what }) {
         this.running = false;
-        const { m, policy } = this.state, long = m > 1 && policy !== "pushforward";
-        this.outcome = `Diverged in update ${(at + 1).toLocaleString("en-GB")}: ${why}. This is an outcome of these choices, not a fault of the page. `
-            + (long ? `The gradient of ${m} chained steps is a product of ${m} Jacobians and can grow with every one of them. A shorter `
-                + "unroll first, a smaller learning rate or a cut of the gradient prevents it." : "A smaller learning rate prevents it.")
+        const { m, policy } = this.state, states = what === "loss", long = m > 1 && (states || policy !== "pushforward");
+        this.outcome = `Diverged in update ${(at + 1).toLocaleString("en-GB")}: `
+            + (states ? "the states of the chain, and with them the loss, grew beyond all numbers"
+                : "the loss is a number, but its gradient is none")
+            + ". This is an outcome of these choices, not a fault of the page. "
+            + (!long ? "A smaller learning rate can prevent it."
+                : states ? `Each of the ${m} chained steps can amplify what the ones before it got wrong. A shorter unroll first prevents `
+                    + "it; once some updates succeed, a smaller learning rate can, too."
+                : `The gradient of ${m} chained steps is a product of ${m} Jacobians and can grow with every one of them. A shorter `
+                    + "unroll first, a smaller learning rate or a cut of the gradient can prevent it.")
             + " Change something, or reset.";
     }
 

@@ -59,6 +59,8 @@ class LossView {
     }
 }
 
+const told = norm => norm === 0 ? "no gradient" : Number.isFinite(norm) ? brief(norm) : "not finite";
+
 class CorrectionView {
     static names = ["reference", "solver alone", "hybrid"];
 
@@ -86,7 +88,7 @@ class CorrectionView {
 
     draw({ result, ghost, gradients }) {
         this.drawErrors(result, ghost);
-        this.drawChain(Array.from(gradients, norm => norm > 0 ? norm : null));
+        this.drawChain(Array.from(gradients));
         if (result) this.drawFields(result);
     }
 
@@ -105,8 +107,12 @@ class CorrectionView {
         const steps = norms.map((_, k) => k + 1), last = Math.max(norms.length, 2);
         this.chain.x = { from: 1, to: last, label: "step of the chain", ticks: steps.filter(k => last < 9 || k % 2) };
         this.chain.y = decades(norms);
-        this.chain.draw([{ name: "|dL / du|, this update", style: HYBRID, xs: steps, ys: norms, dots: true }],
-            steps.map(k => `step ${k}: ${norms[k - 1] === null ? "no gradient" : brief(norms[k - 1])}`).join("; "));
+        const finite = norms.some(norm => norm > 0 && norm < Infinity) || !norms.some(norm => norm !== 0);
+        // A cut leaves 0, and there is no gradient to draw; beside finite ones, what overflowed is drawn at the top.
+        const ys = norms.map(norm => norm === 0 || !finite ? null : Number.isFinite(norm) ? norm : Infinity);
+        const name = finite ? "|dL / du|, this update" : "|dL / du|: no finite number in this update";
+        this.chain.draw([{ name, style: HYBRID, xs: steps, ys, dots: true }],
+            steps.map(k => `step ${k}: ${told(norms[k - 1])}`).join("; "));
     }
 
     drawFields({ fields, X }) {

@@ -4,7 +4,7 @@
 //   train, pause, step, reset
 // and to it, each with the `run` of the last configure:
 //   ready {systems, compiled}, progress {updates, losses since the last, rate [1/s], gradients: |dL/du_k|, k = 1 ... m},
-//   rollout or answers (problems.js, with updates), diverged {updates, why}, error {message}
+//   rollout or answers (problems.js, with updates), diverged {updates, what: "loss" or "gradient"}, error {message}
 "use strict";
 
 const SLICE = 50, PROGRESS_EVERY = 100, JUDGE_EVERY = 500; // ms
@@ -85,11 +85,10 @@ class Session {
     const loss = this.training.update(this.problem.next(this.random, this.settings.m));
     if (Number.isNaN(loss)) {
       Object.assign(this, {diverged: true, running: false});
-      const last = this.updates ? `; before, the loss was ${this.lastLoss.toPrecision(3)}` : " at the first update";
-      this.send({type: "diverged", updates: this.updates, why: `the loss or its gradient is no finite number${last}`});
+      this.send({type: "diverged", updates: this.updates, what: this.training.overflow});
     } else {
       this.updates += 1;
-      this.losses.push(this.lastLoss = loss);
+      this.losses.push(loss);
     }
   }
 
