@@ -23,6 +23,7 @@ from ..physics.navier_stokes import NavierStokes, mac_cormack
 from ..physics.navier_stokes import semi_lagrangian as staggered_semi_lagrangian
 from ..physics.solver import Solver
 from ..physics.trace import trace
+from ..physics.wake import Wake
 from ..rollout import Rollout, Sequential
 from .spec import Specification, Task
 from .verdicts_e00 import CLAIMS as CLAIMS
@@ -72,6 +73,11 @@ def cases(seed: int = 0) -> dict[str, Case]:
         found[f"NavierStokes, {scheme.__name__}"] = Case(
             NavierStokes((16, 16), (1.0, 1.0), 0.01, scheme), velocity,
             {"viscosity": values(0.01, 0.02), "force": random(2, 2, 16, 16)})
+    stream = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1) + 0.2 * random(2, 2, 32, 16)
+    for scheme in (staggered_semi_lagrangian, mac_cormack):
+        found[f"Wake, {scheme.__name__}"] = Case(
+            Wake((32, 16), 0.05, advection=scheme), stream,
+            {"reynolds": values(100.0, 200.0), "force": random(2, 2, 32, 16)})
     return found
 
 
