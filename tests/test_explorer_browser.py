@@ -1,7 +1,7 @@
 """The static explorer in a real browser: on its own pages, from files, under the book's policy, without a network."""
 
 import pytest
-from explorer_samples import INSERT, explorer, full_size, page
+from explorer_samples import INSERT, REGIONS, explorer, full_size, page
 from playwright.sync_api import expect
 
 
@@ -118,6 +118,18 @@ def test_seed_and_region_choose_other_numbers(visit):
     label = opened.page.locator(".fields canvas").nth(2).get_attribute("aria-label")
     assert label == "hybrid, u [m/s] in space and time; at step 0 from -1.01 to -0.929"
     assert "nu 0.7" in opened.page.locator("svg").nth(1).text_content()
+
+
+def test_a_study_has_its_own_words_and_one_region_is_no_choice(visit):
+    words = {"x": "x", "time": "", "u": "u", "region": "Flow", "run": "found", "solver": "from the truth",
+             "still": "from the end", "seed": "Seed of the start", "gradient": "Gradient in the state"}
+    opened = visit(explorer(regions={"inside": REGIONS["inside"]}, words=words))
+    assert ", from the truth 0.0625, from the end 0.113. " in opened.status()
+    assert opened.control("region").is_hidden() and opened.control("seed").is_visible()
+    shown = opened.page.locator(".explorer").inner_text()
+    assert all(text in shown for text in ("Seed of the start", "Gradient in the state", "found, seed 0"))
+    assert not any(text in shown for text in ("hybrid", "solver alone", "persistence", "weights"))
+    assert opened.page.locator(".fields canvas").nth(2).get_attribute("aria-label").startswith("found, u in space")
 
 
 def test_a_combination_that_was_not_run_says_so_and_shows_the_nearest(visit):

@@ -10,7 +10,18 @@ import pytest
 import torch
 from explorer_samples import KEYS, explorer, full_size, run
 
-from dpbook_utils.experiments import e04_rollouts, e04_unrolling, e05_coupling, e05_rollouts, results, rollouts
+from dpbook_utils.experiments import (
+    e01_reconstruction,
+    e02_rollouts,
+    e02_solver_as_data,
+    e04_rollouts,
+    e04_unrolling,
+    e05_coupling,
+    e05_rollouts,
+    parametric_burgers,
+    results,
+    rollouts,
+)
 from dpbook_utils.experiments.provenance import provenance
 from dpbook_utils.experiments.spec import describe
 from dpbook_utils.explorer import explore, static, views
@@ -132,6 +143,53 @@ def test_the_grids_are_those_of_the_studies_with_their_rates():
     assert describe(e04_rollouts.setup(e04_rollouts.Choice(1, noise=1))) == describe(known["NOISE"].setup)
     for choice in e05_rollouts.CHOICES:
         assert describe(e05_rollouts.SPEC.variants[choice.name]) == describe(e05_coupling.variants()[choice.name])
+    for name in e02_rollouts.TRAININGS:
+        assert describe(e02_rollouts.SPEC.variants[name]) == describe(e02_solver_as_data.SPEC.variants[name])
+    assert e02_rollouts.SPEC.budgets[e02_rollouts.TRAININGS[0]] == e02_solver_as_data.BUDGETS
+
+
+@pytest.mark.parametrize("name", views.VIEWS)
+def test_every_view_shows_trainings_of_its_study(name):
+    view = views.VIEWS[name]
+    for key, (variant, budget) in view.variants.items():
+        assert all(value in control.values for value, control in zip(key, view.controls, strict=True))
+        assert budget in view.spec.budgets[variant]
+    assert all(view.spec.budgets[baseline] == (0,) for baseline in view.baselines)
+    assert {f"error.{region}" for region in view.regions} <= set(view.spec.metrics)
+
+
+def test_a_figure_has_the_words_of_its_study():
+    made = explorer(words={"x": "x", "time": "", "u": "u", "region": "r", "run": "found", "solver": "from the truth"})
+    words = made.data()["words"]
+    assert (words["run"], words["solver"], words["still"]) == ("found", "from the truth", "persistence")
+    assert "; from the truth: " in made.summary()
+
+
+def test_the_shown_samples_of_e02_are_the_hard_corners():
+    s = parametric_burgers.SETTINGS
+    edge = e02_rollouts.tests("edge")
+    assert edge.viscosity[0] == pytest.approx(s["viscosity"][0])
+    assert edge.states[0, 0].square().mean().sqrt() == pytest.approx(s["amplitude"][1], rel=0.02)
+
+
+def test_a_reconstruction_from_the_truth_is_as_good_as_the_solver():
+    problem = e01_reconstruction.Reconstruction()
+    states = e01_reconstruction.flow(problem, problem.truth[:1].repeat(2, 1, 1))
+    found = rollouts.judged(e01_reconstruction.compared(problem, states), 2, scale=2.0)
+    assert found["error.inside"].shape == (2, 32) and found["error.inside"].max() < 0.1
+    assert found["error.inside"][0, 0] < 0.01 and found["field.inside"].shape == (2, 17, 128)
+    # A gradient by hand, of the state that the solver makes of another one.
+    start = (0.5 * problem.truth[:1]).requires_grad_()
+    later = e01_reconstruction.repeat(problem.solver, 2)(start, viscosity=problem.viscosity)
+    by_hand, = torch.autograd.grad((later - problem.truth[2:3]).square().mean(), start)
+    assert e01_reconstruction.gradients(problem, start.detach())[0, 1] == pytest.approx(by_hand.norm().item(), rel=1e-4)
+
+
+def test_reconstructions_differ_by_seed_and_improve():
+    problem, choice = e01_reconstruction.Reconstruction(), e01_reconstruction.Choice("L-BFGS", 1e-4, 0.0)
+    first, second = (e01_reconstruction.reconstructed(problem, choice, seed, 3) for seed in (0, 1))
+    start = e01_reconstruction.reconstructed(problem, choice, 0, 0)
+    assert not torch.equal(first, second) and problem.misfit(first) < 0.5 * problem.misfit(start)
 
 
 @pytest.fixture
@@ -170,7 +228,7 @@ def test_explore_shows_what_is_stored_and_where_it_comes_from(stored):
 
 
 def test_explore_says_what_is_missing(stored, tmp_path):
-    with pytest.raises(ValueError, match="choose one of unrolling, coupling"):
+    with pytest.raises(ValueError, match="choose one of unrolling, coupling, data, reconstruction"):
         explore("couplings")
     with pytest.raises(results.ResultError, match="there are no results of e05_rollouts.*run e05_rollouts"):
         explore("coupling", root=stored)

@@ -80,7 +80,11 @@ def test_readers_without_scripts_get_the_chain_and_the_choices():
     html = trainer(policy="cut", m=8)._repr_html_()
     text = "A chain of 8 steps of the solver P with the network N, the loss at every step; the gradient is cut at"
     assert f"<figcaption>{text}" in html and f'aria-label="{text}' in html
-    assert "Gradient policy: cut at the solver; " in re.search("<noscript>.*</noscript>", html)[0]
+    said = re.search("<noscript>.*</noscript>", html)[0]
+    assert "Gradient policy: cut at the solver; " in said and "Steps k" not in said
+    one = trainer(m=1).summary()
+    assert "1 step" in one and not any(word in one for word in ("Gradient policy", "Loss placement", "Steps k"))
+    assert "Steps k between two cuts: 2" in trainer(policy="truncated").summary()
 
 
 @pytest.mark.parametrize("policy, crosses, ways", [
@@ -91,8 +95,7 @@ def test_the_picture_shows_where_the_gradient_is_cut(policy, crosses, ways):
     picture = chain(settings)
     assert picture.count("m0,-10") == crosses and picture.count("#D55E00") == ways
     assert described({**settings, "m": "1"}) == (
-        "A chain of one step of the solver P with the network N, the loss at the last step; the gradient flows back "
-        "through all of it.")
+        "A chain of one step of the solver P with the network N, the loss at its end; the gradient flows back to N.")
 
 
 def test_every_story_can_be_told_and_the_page_stays_small():

@@ -155,6 +155,7 @@ def test_pause_one_update_and_reset(visit):
     opened.until(lambda: opened.updates() == 0 and opened.share(), "the untrained network")
     assert opened.text().startswith("Not trained yet")
     assert len(opened.paths(ERROR)) == 3 and opened.paths(LOSS)[1]  # the run before stays as a ghost
+    assert re.match(r"Before, after \d+ updates: .*u \+ N\(u\) after the solver, 4 steps", opened.text("before"))
     opened.control("seed").focus()
     opened.page.keyboard.press("ArrowRight")
     opened.until(lambda: ";seed=1" in opened.fragment(), "the new seed")
@@ -177,8 +178,9 @@ def test_an_update_asked_for_while_the_worker_starts_is_made(visit):
 
 def test_a_training_that_diverges_is_an_outcome_with_a_reason(visit):
     opened = visit(train("too-long")).shown()
-    opened.button("Train").click()
+    opened.button("Train").press("Enter")
     opened.page.locator(".outcome").wait_for()
+    assert opened.page.evaluate("document.activeElement.textContent") == "Reset"  # a disabled button keeps no focus
     assert re.match(r"Diverged in update \d+: .*This is an outcome of these choices", opened.text("outcome"))
     assert "Each of the 16 chained steps can amplify" in opened.text("outcome")
     expect(opened.plot(CHAIN)).to_contain_text("no finite number in this update")

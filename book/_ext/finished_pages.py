@@ -1,4 +1,4 @@
-"""The last touch on every built page: correct roles for screen readers, and a Content-Security-Policy.
+"""The last touch on every built page: correct roles, every script once, and a Content-Security-Policy.
 
 A page runs the scripts that lie beside it and the inline ones that it was built with, each named by its hash, and talks
 to no host. Where a network trains in the page, it does so in a worker that is made of the page's own text and may
@@ -7,6 +7,7 @@ compile WebAssembly.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -24,6 +25,7 @@ POLICY = {
 TAG = '<meta http-equiv="Content-Security-Policy"'
 HANDLER = "on"  # attributes such as onclick, which the theme's own buttons have
 SCRIPTS = ("", "module", "text/javascript")  # other types are data to a browser
+SCRIPT = re.compile(r"<script>[^<]*</script>\s*")  # inline, of the builder; it writes some of them twice
 # The builder's roles for references: a list may hold list items only, and the second role is deprecated.
 WRONG_ROLES = ('role="list" class="citation-list"', 'class="citation-list"'), (' role="doc-biblioentry"', "")
 
@@ -54,6 +56,17 @@ def protected(page: str) -> str:
     return page.replace("<head>", f'<head>\n{TAG} content="{escape(policy(page))}">', 1)
 
 
+def once(page: str) -> str:
+    """The page without the inline scripts that repeat an earlier one: a constant cannot be declared twice."""
+    seen = set()
+
+    def first(found: re.Match) -> str:
+        code = found[0].strip()
+        return "" if code in seen else (seen.add(code) or found[0])
+
+    return SCRIPT.sub(first, page)
+
+
 def finish(app, exception) -> None:
     if exception is None and app.builder.format == "html":
         for path in sorted(set(Path(app.outdir).rglob("*.html")) - set(Path(app.outdir, "_static").rglob("*"))):
@@ -62,7 +75,7 @@ def finish(app, exception) -> None:
                 continue
             for wrong, right in WRONG_ROLES:
                 page = page.replace(wrong, right)
-            path.write_text(protected(page), encoding="utf-8")
+            path.write_text(protected(once(page)), encoding="utf-8")
 
 
 def setup(app) -> dict:

@@ -7,7 +7,7 @@ picture, and how the gradient that trains it grows with the horizon. A picture s
 
 in one byte, and u is off by at most U / 254 within the scale U.
 
-Chapters: 03_unrolling, 04_coupling, 06_long_horizons, 07_noise.
+Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 06_long_horizons, 07_noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,16 +32,16 @@ SETTINGS = {"num_steps": NUM_STEPS, "every": EVERY, "horizons": HORIZONS, "batch
             "largest_error": LARGEST_ERROR, "levels": LEVELS}
 
 
-def metrics(parameter: str) -> dict[str, str]:
+def metrics(parameter: str, regions: Sequence[str] = REGIONS, num_steps: int = NUM_STEPS) -> dict[str, str]:
     """What is stored of every variant; ``parameter`` is the name and unit of what the regions differ in."""
     found = {"gradient": "|dL/dtheta| of the training loss without noise, by the variant's own placement and gradient "
                          f"policy, at the horizons {', '.join(map(str, HORIZONS))}; NaN without a network",
              "diverged_at": "update at which the training diverged; -1 for none"}
-    for region in REGIONS:
+    for region in regions:
         found |= {
-            f"error.{region}": f"relative L2 error at steps 1 ... {NUM_STEPS}, at most 2, geometric mean over samples; "
+            f"error.{region}": f"relative L2 error at steps 1 ... {num_steps}, at most 2, geometric mean over samples; "
                                f"region: {region}",
-            f"field.{region}": f"u of the first sample at steps 0, {EVERY}, ... {NUM_STEPS}, one byte each; "
+            f"field.{region}": f"u of the first sample at steps 0, {EVERY}, ... {num_steps}, one byte each; "
                                f"region: {region}",
             f"parameter.{region}": f"{parameter} of that sample; region: {region}"}
     return found
@@ -59,7 +59,8 @@ def judged(regions: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], num_see
 
     Args:
         regions: ``{region: (prediction, reference, u0, parameter)}``; prediction and reference
-            (seeds * samples, 100, 1, x) from ``evaluation.predict``, u0 (samples, 1, x), parameter (samples,).
+            (seeds * samples, steps, 1, x) from ``evaluation.predict``, u0 (samples, 1, x), the same for
+            all seeds, or (seeds * samples, 1, x), parameter (samples,).
         scale: U of the pictures.
     """
     found = {}
@@ -68,7 +69,8 @@ def judged(regions: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], num_see
         # The reference against itself has no error at all, and a logarithm needs one.
         found[f"error.{region}"] = error.unflatten(0, (num_seeds, -1)).clamp(min=1e-12).log().mean(1).exp()
         shown = prediction.unflatten(0, (num_seeds, -1))[:, 0, :, 0]
-        states = torch.cat([u0[:1].expand(num_seeds, -1, -1), shown], 1)[:, ::EVERY]
+        first = u0.unflatten(0, (-1, len(prediction) // num_seeds))[:, 0].expand(num_seeds, -1, -1)
+        states = torch.cat([first, shown], 1)[:, ::EVERY]
         found[f"field.{region}"] = quantised(states, scale)
         found[f"parameter.{region}"] = parameter[:1].expand(num_seeds)
     return found

@@ -104,7 +104,7 @@ class Plot {
             parts.push(text(this.left - 4, y + 4, "end", long ? tick.toExponential().replace("+", "") : String(tick)));
         }
         for (const tick of this.ticks(this.x)) {
-            const x = Math.min(this.px(tick), this.width - 3.3 * String(tick).length);
+            const x = Math.min(this.px(tick), this.width - 4 * String(tick).length);
             parts.push(text(x, bottom + 14, "middle", String(tick)));
         }
         parts.push(make("svg:path", { class: "axis", d: `M${this.left},${this.top}V${bottom}H${right}` }));

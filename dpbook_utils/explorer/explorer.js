@@ -2,8 +2,6 @@
 // Every `.explorer` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
 // of them, so that one hash in a page's Content-Security-Policy allows them all.
 
-const PICTURES = ["reference", "solver alone", "hybrid"];
-
 const decoded = new Map();
 function bytes(text) {
     if (!decoded.has(text)) decoded.set(text, Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
@@ -17,11 +15,12 @@ class Explorer {
         this.controls = [...data.controls,
             { id: "region", label: data.words.region,
               values: Object.entries(data.regions).map(([id, region]) => [id, region.text]) },
-            { id: "seed", label: "Seed of weights and batches", slider: true,
+            { id: "seed", label: data.words.seed, slider: true,
               values: data.seeds.map(seed => [String(seed), String(seed)]) },
             { id: "t", label: "Step shown", slider: true,
               values: Array.from({ length: data.steps / data.every + 1 }, (_, row) => row * data.every)
                   .map(k => [String(k), `${k}, t = ${show(k * data.dt)}${data.words.time}`]) }];
+        this.pictures = ["reference", data.words.solver, data.words.run];
         this.state = { ...data.start };
         this.build();
         this.restore();
@@ -34,6 +33,7 @@ class Explorer {
         const fields = this.controls.map(control => {
             const made = chooser(id(control.id), control, value => this.change(control, value));
             this.inputs[control.id] = made;
+            made.box.hidden = control.values.length === 1;
             return made.box;
         });
         this.why = make("p", { class: "why", hidden: "" });
@@ -43,11 +43,11 @@ class Explorer {
         this.error = new Plot(id("error"), "Relative error against time",
             { from: 0, to: data.steps, label: "step", ticks: quarters }, { ...axes.error, log: true });
         const horizons = { from: data.horizons[0], to: data.horizons.at(-1), ticks: data.horizons };
-        this.gradient = new Plot(id("gradient"), "Gradient of the weights against horizon",
+        this.gradient = new Plot(id("gradient"), words.gradient,
             { ...horizons, log: true, label: "horizon [steps]" }, { ...axes.gradient, log: true });
         this.profile = new Plot(id("profile"), "State at the step shown", { from: 0, to: 1, label: words.x, ticks: [] },
             { from: -data.scale, to: data.scale, ticks: [-data.scale, 0, data.scale] });
-        const plane = planes(`${words.u} in space (right) and time (up)`, data.scale, PICTURES);
+        const plane = planes(`${words.u} in space (right) and time (up)`, data.scale, this.pictures);
         this.canvases = plane.canvases;
         this.link = make("a", { class: "link" }, "Link to this view");
         this.provenance = make("dl");
@@ -95,14 +95,14 @@ class Explorer {
         const at = Math.max(t, 1) - 1, [low, high] = spread(at), diverged = run.diverged[seed];
         this.status.textContent = `${this.words(key)}; ${region.text}, seed ${state.seed}. `
             + `Error at step ${at + 1}: ${show(own[at])} (seeds: ${show(low)} to ${show(high)}), `
-            + `solver alone ${show(solver[at])}, persistence ${show(still[at])}. `
-            + `Mean over ${data.steps} steps: ${show(mean(own))}, solver alone ${show(mean(solver))}.`
+            + `${data.words.solver} ${show(solver[at])}, ${data.words.still} ${show(still[at])}. `
+            + `Mean over ${data.steps} steps: ${show(mean(own))}, ${data.words.solver} ${show(mean(solver))}.`
             + (diverged >= 0 ? ` This training diverged at update ${diverged + 1}.` : "");
         const steps = own.map((_, k) => k + 1);
         this.error.draw([
-            { name: `hybrid, seed ${state.seed}`, style: HYBRID, xs: steps, ys: own },
-            { name: "solver alone", style: SOLVER, xs: steps, ys: solver },
-            { name: "persistence", style: STILL, xs: steps, ys: still }],
+            { name: `${data.words.run}, seed ${state.seed}`, style: HYBRID, xs: steps, ys: own },
+            { name: data.words.solver, style: SOLVER, xs: steps, ys: solver },
+            { name: data.words.still, style: STILL, xs: steps, ys: still }],
         `${this.status.textContent} The band spans all seeds.`,
         { band: { xs: steps, low: steps.map((_, k) => spread(k)[0]), high: steps.map((_, k) => spread(k)[1]) },
           marks: [t] });
@@ -127,7 +127,7 @@ class Explorer {
         const { horizons } = this.data, own = run.gradient[seed];
         const all = horizons.map((_, k) => run.gradient.map(g => g[k]));
         const kept = horizons.map((_, k) => k).filter(k => all[k].every(g => g !== null));
-        this.gradient.draw([{ name: `hybrid, seed ${this.state.seed}`, style: HYBRID, xs: horizons, ys: own }],
+        this.gradient.draw([{ name: `${this.data.words.run}, seed ${this.state.seed}`, style: HYBRID, xs: horizons, ys: own }],
             horizons.map((m, k) => `${m} steps: ${show(own[k])}`).join("; "),
             { band: { xs: kept.map(k => horizons[k]), low: kept.map(k => Math.min(...all[k])),
                       high: kept.map(k => Math.max(...all[k])) } });
@@ -142,11 +142,11 @@ class Explorer {
         this.canvases.forEach((canvas, k) => {
             const rows = fields[k].length / width, known = profiles[k].filter(u => u !== null);
             paint(canvas, width, rows, (x, y) => fields[k][(rows - 1 - y) * width + x], rows - 1 - row);
-            canvas.setAttribute("aria-label", `${PICTURES[k]}, ${data.words.u} in space and time; at step ${t} `
+            canvas.setAttribute("aria-label", `${this.pictures[k]}, ${data.words.u} in space and time; at step ${t} `
                 + (known.length ? `from ${show(Math.min(...known))} to ${show(Math.max(...known))}` : "blown up"));
         });
         const xs = profiles[0].map((_, k) => (k + 0.5) / width), region = data.regions[state.region];
-        const names = ["reference", "solver alone", `hybrid, seed ${state.seed}`];
+        const names = ["reference", data.words.solver, `${data.words.run}, seed ${state.seed}`];
         this.profile.x.label = `${data.words.x}, 0 to ${show(region.length)}; ${region.sample}`;
         this.profile.draw(profiles.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys })),
             this.canvases.map(canvas => canvas.getAttribute("aria-label")).join("; "));

@@ -54,6 +54,7 @@ class Player {
             if (this.t === this.data.times - 1) this.stop();
         }, FRAME);
         this.button.textContent = "Stop";
+        this.status.textContent = "Playing; the errors are told when it stops.";
     }
 
     stop() {

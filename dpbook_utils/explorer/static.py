@@ -5,7 +5,8 @@ fields as one byte a value) beside a script and a style whose text is the same i
 which pages opened from files would not allow, and no code stands in attributes, so that a page's policy can name by
 their hashes the scripts that it allows, as the book's pages do.
 
-Chapters: 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons, 07_noise.
+Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons,
+07_noise.
 """
 
 import base64
@@ -21,6 +22,9 @@ from importlib.resources import files
 
 import numpy as np
 
+# What the figure calls things, where a study has no other words for them.
+WORDS = {"run": "hybrid", "solver": "solver alone", "still": "persistence", "seed": "Seed of weights and batches",
+         "gradient": "Gradient of the weights against horizon"}
 LARGEST_GROWTH = 1e6  # the axis of the gradients spans at most this: explosions leave it at the top
 
 Key = tuple[str, ...]
@@ -74,7 +78,7 @@ class Explorer:
         reference, solver, persistence: the baselines.   regions, seeds: of all runs.
         steps, every, dt, horizons, scale: as in ``rollouts``: steps of a roll-out, steps between two rows of a field,
             time of a step, horizons of the gradients, U of the fields.
-        words: labels of ``x``, ``u`` and ``region``, and the unit after a ``time``.
+        words: labels of ``x``, ``u`` and ``region``, and the unit after a ``time``; others than ``WORDS``.
         source: ``{term: text}``, where all numbers come from.
         start: values with which it opens, also of region, seed and t (step shown); the first of each by default.
 
@@ -153,7 +157,7 @@ class Explorer:
         return {
             "name": self.name, "title": self.title, "start": start, "steps": self.steps, "every": self.every,
             "dt": self.dt, "horizons": list(self.horizons), "scale": self.scale, "seeds": list(self.seeds),
-            "width": int(np.shape(next(iter(self.reference.field.values())))[-1]), "words": dict(self.words),
+            "width": int(np.shape(next(iter(self.reference.field.values())))[-1]), "words": WORDS | dict(self.words),
             "controls": [{"id": c.id, "label": c.label, "slider": c.slider,
                           "values": [[value, text] for value, text in c.values.items()]} for c in self.controls],
             "regions": {name: vars(region) for name, region in self.regions.items()},
@@ -191,7 +195,7 @@ class Explorer:
                 for key, run in self.runs.items()]
         return (f"This figure needs JavaScript. Its mean relative errors over {self.steps} steps, "
                 f"{self.regions[region].text}, mean over seeds: {'; '.join(rows)}; "
-                f"solver alone: {self.solver.error[region].mean():.3g}.")
+                f"{(WORDS | dict(self.words))['solver']}: {self.solver.error[region].mean():.3g}.")
 
     def __repr__(self) -> str:
         return f"Explorer {self.name!r}: {len(self.runs)} trainings, {len(self.seeds)} seeds; it is shown on HTML pages"

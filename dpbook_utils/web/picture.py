@@ -19,10 +19,10 @@ def described(settings: Mapping[str, str]) -> str:
         return ANSWERS[settings["coupling"]]
     m, policy = int(settings["m"]), settings["policy"]
     steps = "one step" if m == 1 else f"{m} steps"
-    loss = "the loss at every step" if settings["placement"] == "every" and m > 1 else "the loss at the last step"
-    cut = {"full": "the gradient flows back through all of it", "cut": "the gradient is cut at every solver",
+    loss = "the loss at every step" if settings["placement"] == "every" and m > 1 else "the loss at its end"
+    cut = {"full": "the gradient flows back to the first call of N", "cut": "the gradient is cut at every solver",
            "truncated": f"the gradient is cut after every {settings['truncation']} steps",
-           "pushforward": "only the last step gets a gradient"}[policy if m > 1 else "full"]
+           "pushforward": "only the last step gets a gradient"}[policy] if m > 1 else "the gradient flows back to N"
     return f"A chain of {steps} of the solver P with the network N, {loss}; {cut}."
 
 
@@ -56,10 +56,16 @@ def _step(x: float, step: int, settings: Mapping[str, str]) -> list[str]:
         return parts
     cut = policy in ("cut", "pushforward") or (
         policy == "truncated" and (step - 1) % int(settings["truncation"]) == 0)
-    if not cut or step == 1:
-        return [*parts, _back(end, x + (20 if step == 1 else 0))]
+    if not cut or step == 1:  # before the first call of N nothing is trained
+        return [*parts, _back(end, _network(x, settings) if step == 1 else x)]
     at = x + (34 if policy == "cut" else 10)
     return [*parts, _back(end, at + 8), _line(f"M{at - 5},{BACK - 5}l10,10m0,-10l-10,10", width=2)]
+
+
+def _network(x: float, settings: Mapping[str, str]) -> float:
+    """Where N begins in a step that begins at x."""
+    operators = OPERATORS.get(settings["coupling"])
+    return x + 20 + 44 * operators.index("N") if operators else x + 32
 
 
 def _line(d: str, width: float = 1.2) -> str:

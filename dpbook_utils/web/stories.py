@@ -32,9 +32,9 @@ STORIES = {
     "one-step": Story(
         "One step looks perfect, many do not",
         "The network corrects a single step. The loss falls far and stays low, but the roll-out over a hundred steps "
-        "jumps from one picture to the next and does not calm down: it feeds on small errors that no training has "
-        "seen. After some thousand updates move the unroll length to 8, without a reset. The loss shows at once what "
-        "was hidden; wait until it has fallen, and compare the roll-out with its ghost.",
+        "jumps from one picture to the next: it feeds on small errors that no training has seen. After some thousand "
+        "updates move the unroll length to 8, without a reset. The loss shows at once what was hidden; wait until it "
+        "has fallen, and compare the roll-out with its ghost. It still jumps, but at a lower level.",
         _chain("burgers", 1)),
     "many-steps": Story(
         "Eight steps: trained on what it will meet",
@@ -61,6 +61,7 @@ STORIES = {
     "noise": Story(
         "Noise instead of steps",
         "One step, but the states are disturbed before the network sees them, so that it learns to bring them back. "
-        "Try several strengths, each from new weights: the loss grows with the noise, so judge by the roll-out.",
+        "Try several strengths, each from new weights: the loss grows with the noise, so judge by the roll-out, which "
+        "jumps from one picture to the next: look at several of them, or end with a smaller learning rate.",
         _chain("ks", 1, noise="0.01")),
 }

@@ -51,14 +51,15 @@ class Trainer {
         this.why = make("p", { class: "why", hidden: "" });
         this.outcomeBox = make("p", { class: "why outcome", role: "alert", hidden: "" });
         this.numbers = make("p", { class: "numbers" });
+        this.past = make("p", { class: "before", hidden: "" });
         this.status = make("p", { class: "spoken", "aria-live": "polite" });
         this.loss = new LossView(root.id);
         this.views = make("div", { class: "views" });
         this.link = make("a", { class: "link" }, "Link to these choices");
         root.append(story, this.story,
             make("fieldset", {}, make("legend", {}, "Choose"), ...boxes), this.why,
-            make("div", { class: "buttons" }, this.toggle, this.one, this.again), this.numbers, this.outcomeBox,
-            this.status, this.views, this.link);
+            make("div", { class: "buttons" }, this.toggle, this.one, this.again), this.numbers, this.past,
+            this.outcomeBox, this.status, this.views, this.link);
     }
 
     change(id, value) {
@@ -271,12 +272,16 @@ class Trainer {
         this.drawnAt = performance.now();
         const { running, outcome, updates: done, rate } = this, stopped = Boolean(outcome);
         this.toggle.textContent = running ? "Pause" : "Train";
-        this.toggle.disabled = this.one.disabled = stopped;
         this.again.disabled = Boolean(this.broken);
+        // A disabled button keeps no focus; what its reader will want next is this one.
+        if (stopped && [this.toggle, this.one].includes(document.activeElement)) this.again.focus();
+        this.toggle.disabled = this.one.disabled = stopped;
         this.outcomeBox.hidden = !stopped;
         if (this.outcomeBox.textContent !== outcome) this.outcomeBox.textContent = outcome;
         this.root.classList.toggle("trained", done > 0);
         this.numbers.textContent = this.summary() + (running && rate ? `; ${Math.round(rate)} updates a second.` : ".");
+        this.past.hidden = !this.ghost;
+        if (this.ghost) this.past.textContent = `Before, after ${updates(this.ghost.updates)}: ${this.ghost.words}.`;
         this.loss.draw(this);
         this.view.draw(this);
     }

@@ -101,8 +101,9 @@ class Trainer:
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
-        start = self.texts()
-        texts = [f"{control.label}: {control.values[start[control.id]]}" for control in self.controls()[1:]]
+        start, m = self.texts(), self.systems[self.start["system"]]["m"][1]
+        texts = [f"{control.label}: {control.values[start[control.id]]}" for control in self.controls()[1:]
+                 if control.id not in unused(start, m)]
         return f"This figure trains a network in the browser and needs JavaScript. It begins with: {'; '.join(texts)}."
 
     def __repr__(self) -> str:
@@ -126,6 +127,13 @@ def train(preset: str | None = None, name: str | None = None, **start: str | int
     system = known.get(given.get("system", next(iter(known))), {"start": {}})
     defaults = {"story": preset or "", "system": next(iter(known)), **system["start"]}
     return Trainer(name or preset or "free", {**defaults, **given}, known, worker_source(), STORIES)
+
+
+def unused(start: Mapping[str, str], longest: int) -> set[str]:
+    """Controls without a meaning for these choices: of a system without a chain, of one step, of other policies."""
+    found = {"m", "noise"} if longest == 1 else set()
+    found |= {"policy", "placement"} if start["m"] == "1" else set()
+    return found | ({"truncation"} if start["m"] == "1" or start["policy"] != "truncated" else set())
 
 
 def _text(value: str | int | float) -> str:
