@@ -73,7 +73,7 @@ class JittedWake(PhiFlowWake):
 
         def step(v, reynolds, force):
             v, reynolds, force = v.native("b,c,x,y"), reynolds.native("b"), force.native("b,c,x,y")
-            return _wrapped(self.project(self.moved(v, reynolds, force)))
+            return _wrapped(self.project(self.moved(v, reynolds=reynolds, force=force)))
 
         self._step = math.jit_compile(step)
 
@@ -153,7 +153,7 @@ def updates(repeats: int, ways: dict = PHIFLOW) -> list[dict]:
 def memory() -> dict[str, float]:
     """Peak memory of an update in MB, above that of the set-up, each in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        return {name: pool.apply(_peak, (name,)) for name in ("recorded", "PhiFlow, CG", "PhiFlow jitted, CG")}
+        return {name: pool.apply(_peak, (name,)) for name in ("recorded", *PHIFLOW)}
 
 
 def _peak(name: str) -> float:

@@ -13,6 +13,7 @@ from dpbook_utils.experiments import wake_metrics as metrics
 from dpbook_utils.experiments.findings import per_seed
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.physics.obstacle import ChannelDivergence
+from dpbook_utils.physics.wake import Forces
 from dpbook_utils.rollout import Sequential
 
 SEEDS = verdicts_e09.SEEDS
@@ -113,13 +114,17 @@ def test_budgets_are_of_equal_updates_and_of_equal_time():
     spec = e09_wake.SPEC
     assert spec.budgets["ONE"] == (400, 3200) and spec.budgets["SOL-8"] == (400,)
     assert spec.budgets["SOL-16"] == (200, 400) and spec.budgets["SOL-2"] == (400, 1600)
-    assert all(400 in budgets or not budgets[0] or name == "small" for name, budgets in spec.budgets.items())
+    others = {"small", "PRE, after", *spec.baselines}
+    assert all(400 in budgets for name, budgets in spec.budgets.items() if name not in others)
     assert isinstance(spec.variants["NOG-8, after"].setup.gradient, NoSolverGradient)
     assert spec.fingerprint("SOL-8") != spec.fingerprint("SOL-8, projected")
 
 
 def test_rows_take_tuned_rates():
     assert {e09_wake.tuned_as(name) for name in e09_wake.rows()} == set(e09_wake.LEARNING_RATES)
+    rates = {name: e09_wake.SPEC.variants[name].setup.learning_rate
+             for pair in verdicts_e09.GRADIENT[:2] for name in pair}
+    assert list(rates.values()) == [0.001, 0.001, 0.003, 0.003]  # pairs at equal rates
     assert e09_wake.tuned_as("NOISE") == "ONE" and e09_wake.tuned_as("SOL-8, MacCormack") == "SOL"
     frame = results.frame(e09_tuning.SPEC)
     best = e09_tuning.best_rates(frame)
@@ -144,23 +149,29 @@ def test_a_small_run_gives_every_metric():
     assert torch.isnan(found["drag"]).all()
 
 
-def rows(name, budget, seconds, **errors):
-    return pandas.DataFrame({"variant": name, "budget": budget, "seed": range(6), "seconds_per_step": seconds,
+def rows(name, budget, **errors):
+    return pandas.DataFrame({"variant": name, "budget": budget, "seed": range(6),
                              **{f"error.{region}": value for region, value in errors.items()}})
 
 
-def frame(hybrid=0.03, spread=0.001, seconds=2.0):
+def frame(hybrid=0.03, spread=0.001):
     errors = hybrid + spread * np.arange(6)
-    return pandas.concat([rows("SOL-8", 400, seconds, inside=errors, below=errors, above=8 * errors), *(
-        rows(name, 0, cost, inside=error, below=error, above=error).head(1) for name, cost, error in (
-            ("P", 1.0, 0.2), ("P, 128x64", 4.0, 0.1), ("MacCormack", 1.5, 0.12), ("MacCormack, 128x64", 6.0, 0.06)))])
+    return pandas.concat([rows("SOL-8", 400, inside=errors, below=errors, above=8 * errors), *(
+        rows(name, 0, inside=error, below=error, above=error).head(1) for name, error in (
+            ("P", 0.2), ("P, 128x64", 0.1), ("MacCormack", 0.12), ("MacCormack, 128x64", 0.06)))])
+
+
+def costs(seconds=2.0):
+    return pandas.DataFrame({"variant": verdicts_e09.COSTS, "budget": 0, "seed": range(6), "P": 1.0, "P, 128x64": 4.0,
+                             "MacCormack": 1.5, "MacCormack, 128x64": 6.0, "SOL-8": seconds})
 
 
 def test_the_error_at_a_cost_is_interpolated_between_the_grids_in_logarithms():
     def at(seconds):
-        return verdicts_e09.error_at_cost(frame(), verdicts_e09.SOURCES, seconds, "inside")
+        return verdicts_e09.error_at_cost(frame(), costs(), verdicts_e09.SOURCES, seconds, "inside")
 
     assert at(2.0) == pytest.approx(0.2 / 2**0.5) and at(0.1) == pytest.approx(0.2) and math.isnan(at(4.1))
+    assert math.isnan(verdicts_e09.error_at_cost(frame(), costs().iloc[:0], verdicts_e09.SOURCES, 2.0, "inside"))
 
 
 def test_the_stored_results_are_as_the_chapter_tells_them():
@@ -173,12 +184,12 @@ def test_the_stored_results_are_as_the_chapter_tells_them():
 @pytest.mark.parametrize("hybrid, outcome", [
     (0.03, claims.SUPPORTED), (0.065, claims.UNDER_CONDITIONS), (0.15, claims.NOT_SUPPORTED)])
 def test_the_verdict(hybrid, outcome):
-    assert verdicts_e09.decide({"e09": frame(hybrid)}).outcome == outcome
+    assert verdicts_e09.decide({"e09": frame(hybrid), "e09_cost": costs()}).outcome == outcome
 
 
 def test_without_results_or_beyond_the_dearest_grid_there_is_no_verdict():
-    assert verdicts_e09.decide({"e09": frame().iloc[:0]}).outcome == claims.UNDECIDED
-    assert verdicts_e09.decide({"e09": frame(seconds=5.0)}).outcome == claims.UNDECIDED
+    for found, times in ((frame().iloc[:0], costs()), (frame(), costs(5.0)), (frame(), costs().iloc[:0])):
+        assert verdicts_e09.decide({"e09": found, "e09_cost": times}).outcome == claims.UNDECIDED
     assert len(per_seed(frame(), "SOL-8", 400, "error.inside")) == 6
 
 
@@ -186,3 +197,30 @@ def test_the_chain_of_every_row_is_built():
     networks = wake.ensemble((0,))
     for row in e09_wake.rows().values():
         assert isinstance(e09_wake.step_of(row, networks), (Sequential, wake.AdditiveRHS))
+
+
+def test_forces_are_those_of_the_projected_state():
+    solver, reynolds = wake.grid(1), torch.tensor([100.0, 300.0])
+    with torch.no_grad():
+        v = solver(solver.start(torch.tensor([0.2, 0.3])), reynolds=reynolds)
+        plain, found = Forces(solver)(v, reynolds=reynolds), metrics.forces(v[:, None], reynolds)[:, 0]
+        assert torch.allclose(found, plain, atol=2e-5)  # without divergence, nothing is projected away
+        leaking = v + 0.01 * torch.randn(v.shape, generator=torch.Generator().manual_seed(0))
+        apart = metrics.forces(leaking[:, None], reynolds)[:, 0] - metrics.forces(
+            solver.project(leaking)[:, None], reynolds)[:, 0]
+        assert apart.abs().max() < 2e-5 < 1e-2 < (Forces(solver)(leaking, reynolds=reynolds) - found).abs().max()
+
+
+@pytest.mark.parametrize("refinement", [2, 4])
+def test_what_closing_the_cylinders_faces_changes_in_a_restricted_state(refinement):
+    fine, coarse = wake.grid(refinement), wake.grid(1)
+    v = fine.start(torch.tensor([0.3]))
+    with torch.no_grad():
+        v = fine(v, reynolds=torch.tensor([150.0]))
+    means = torch.stack([v[:, 0, refinement - 1::refinement].unflatten(-1, (NY, refinement)).mean(-1),
+                         v[:, 1, :, ::refinement].unflatten(-2, (NX, refinement)).mean(-2)], 1)
+    change = coarse.restrict(v) - means
+    assert 0.01 < change.norm() / means.norm() < 0.05
+    x, y = ((torch.arange(n) + 0.5) * dx - 2.5 for n, dx in zip((NX, NY), coarse.dx))
+    near = x[:, None]**2 + y**2 < 1
+    assert (change * near).norm() > 0.95 * change.norm()

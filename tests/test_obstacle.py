@@ -1,5 +1,7 @@
 """Projection around a cylinder: PhiFlow's own with a direct solve, adjoint, restriction, rounding limits, errors."""
 
+import re
+
 import pytest
 import torch
 from phi.geom import Sphere
@@ -136,6 +138,18 @@ def test_a_cylinder_outside_the_channel_is_refused(centre):
 def test_a_grid_that_does_not_resolve_the_cylinder_is_refused():
     with pytest.raises(ValueError, match="do not resolve the cylinder; give at least 20 cells along x"):
         ChannelProjection((16, 16))
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("num_points", 64, "is 64; give two integers"), ("num_points", (64.0, 32.0), "is (64.0, 32.0); give two integers"),
+    ("num_points", (64, 32, 32), "give two integers"), ("length", 10.0, "is 10.0; give two numbers, the sides"),
+    ("length", (10.0, 5.0, 5.0), "give two numbers, the sides"), ("length", (float("inf"), 5.0), "give two numbers"),
+    ("length", ("long", 5.0), "give two numbers"), ("length", None, "give two numbers"),
+    ("centre", (2.5,), "is (2.5,); give two numbers, the cylinder's x and y"), ("centre", (2.5, 2.5, 1.0), "x and y"),
+    ("centre", (float("nan"), 2.5), "x and y"), ("centre", 2.5, "x and y")])
+def test_what_is_no_pair_is_refused(name, value, message):
+    with pytest.raises(ValueError, match=f"ChannelProjection: {name} .*{re.escape(message)}"):
+        ChannelProjection(**{"num_points": (64, 32), name: value})
 
 
 @pytest.mark.parametrize("kind", [ChannelProjection, ChannelDivergence])

@@ -147,7 +147,12 @@ def simulated(reynolds: Sequence[float], num_steps: int, refinement: int = 2) ->
 
 
 def observed(states: Tensor, reynolds: Tensor) -> Flows:
-    """States of a finer grid on the source's."""
+    """States of a finer grid on the source's: face means, with the faces of its coarser cylinder closed.
+
+    That changes the means by one to three per cent in relative L2, nearly all of it within a diameter of the
+    cylinder's centre. The errors of a roll-out are against what is left: what the reference is on these cells, not the
+    fine flow.
+    """
     return Flows(grid(1).restrict(states), reynolds)
 
 

@@ -1,5 +1,8 @@
 """Divergence and pressure projection around a cylinder, between an inflow and an outflow.   Chapter: 08_wake_flow."""
 
+import operator
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from phi import field
@@ -45,15 +48,18 @@ class ChannelOperator(Solver):
     Attributes:
         fluid: (nx, ny), 1 in cells of the fluid and 0 in the cylinder.
         open: (2, nx, ny), 0 at the faces of the cylinder's cells and 1 elsewhere.
-    Raises: ValueError for a cylinder that is not inside the channel, or too coarse a grid.
+    Raises: ValueError for a cylinder that is not inside the channel, too coarse a grid, or anything but pairs of
+        integers and numbers.
     """
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float] = (10.0, 5.0),
                  centre: tuple[float, float] = (2.5, 2.5), dt: float | None = None):
+        num_points = _pair(self.label, "num_points", num_points, operator.index, "two integers, cells along x and y")
         super().__init__(dt, (2, *num_points))
+        length = _pair(self.label, "length", length, float, "two numbers, the sides (Lx, Ly)")
         self.length = tuple(positive_length(self.label, side) for side in length)
         self.dx = tuple(side / n for side, n in zip(self.length, num_points))
-        self.centre = tuple(map(float, centre))
+        self.centre = _pair(self.label, "centre", centre, float, "two numbers, the cylinder's x and y")
         for axis, x, side, dx in zip("xy", self.centre, self.length, self.dx):
             if dx > 0.5:
                 raise ValueError(f"{self.label}: cells of {dx:g} diameters do not resolve the cylinder; give at least "
@@ -69,6 +75,7 @@ class ChannelOperator(Solver):
     def velocity(self, v: Tensor) -> StaggeredGrid:
         return staggered(v, box(dict(zip("xy", self.length))), {**INFLOW, "x-": vec(x=_each(v, 1.0), y=_each(v, 0.0))})
 
+    @like_state
     def divergence(self, v: Tensor) -> Tensor:
         """Outflow per volume of each cell of the fluid: (batch, 2, x, y) -> (batch, 1, x, y)."""
         return from_centered(field.divergence(self.velocity(v))) * self.fluid.to(v)
@@ -130,7 +137,6 @@ class ChannelDivergence(ChannelOperator):
     Raises: ValueError as ``ChannelOperator``, and if the state has another shape.
     """
 
-    @like_state
     def step(self, v: Tensor) -> Tensor:
         return self.divergence(v)
 
@@ -181,6 +187,17 @@ class DirectSolve:
         sources = (near.flatten(1) @ capacitance.T).view_as(near)
         waves = waves - near_x.T @ sources @ near_y
         return vx @ (waves * inverse) @ vy.T
+
+
+def _pair(label: str, name: str, value, kind: Callable, meaning: str) -> tuple:
+    """Two finite values of a kind. Raises ValueError for anything else."""
+    try:
+        pair = tuple(map(kind, value))
+    except (TypeError, ValueError):
+        pair = ()
+    if len(pair) != 2 or not np.isfinite(pair).all():
+        raise ValueError(f"{label}: {name} is {value!r}; give {meaning}")
+    return pair
 
 
 def _each(u: Tensor, value: float):

@@ -33,11 +33,18 @@ class Wake(ChannelOperator):
     Units: the diameter D, the inflow speed U; force U^2 / D; reynolds U D / nu [1].
     Stable for dt <= Re / (2 (1/dx^2 + 1/dy^2)). Paths may be long, but not those that cross the periodic sides: values
         further than a cell behind them are not found (PhiFlow 3.4, where other sides are not periodic).
+    Derivatives: none exists with respect to the state's velocities at the cylinder's faces. They are zero, so what is
+        looked up for these faces lies exactly between two cells, where linear interpolation has a kink; a gradient
+        holds the slope of one side. The limiter of ``mac_cormack`` even changes cells there, and the value advected to
+        such a face can jump; viscosity hands the jump on, and no gradient shows it. States that a projection made are
+        not affected: its mask multiplies these derivatives by zero, and they reach no weight. Those that a network
+        changes after the projection (``Additive``) are, as long as it adds nothing at these faces.
     Order: 1 in time with ``semi_lagrangian``; the limiter of ``mac_cormack`` breaks this beside the cylinder. At
         most 1 in space, however smooth the advection: the cylinder's edge runs along faces.
     Raises: ValueError as ``ChannelOperator``; for a Reynolds number that is not positive or too low for dt, and for an
         initial state of a roll-out whose velocity changes by more than two cells per step between neighbouring faces,
-        or whose paths lead too far across the periodic sides.
+        those across the periodic sides and the inflow included, or whose paths lead too far across the periodic sides.
+        As with every ``Solver``, a single call looks at the parameters and not at the state's values.
     Source: chorin1968, um2020 (the case).
     """
 
@@ -52,9 +59,10 @@ class Wake(ChannelOperator):
 
     @like_state
     def step(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
-        return self.project(self.moved(v, reynolds, force))
+        return self.project(self.moved(v, reynolds=reynolds, force=force))
 
-    def moved(self, v: Tensor, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
+    @like_state
+    def moved(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
         """The velocity before the projection."""
         velocity = self.advection(self.velocity(v), self.dt)
         # By component: of a staggered grid between known and free faces, PhiFlow's Laplacian lacks some.
@@ -72,9 +80,9 @@ class Wake(ChannelOperator):
 
     def check_state(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> None:
         # A long path is no harm, but the paths v dt of neighbouring faces must not cross; at the cylinder, a little.
-        differences = [(v.narrow(axis, 1, v.shape[axis] - 1) - v.narrow(axis, 0, v.shape[axis] - 1)).abs().max()
-                       for axis in (2, 3)]
-        steepest = max(float(difference) / dx for difference, dx in zip(differences, self.dx))
+        from_inflow = torch.cat([torch.ones_like(v[:, :1, :1]), v[:, :1]], 2).diff(dim=2)  # its faces are not stored
+        changes = [(from_inflow, self.dx[0]), (v[:, 1].diff(dim=1), self.dx[0]), (v - v.roll(1, 3), self.dx[1])]
+        steepest = max(float(change.abs().max()) / side for change, side in changes)
         if not steepest * self.dt <= 2:
             raise ValueError(
                 f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step between neighbouring "
@@ -92,7 +100,12 @@ class Wake(ChannelOperator):
         """Uniform flow set in motion at once, with a puff of this speed across it behind the cylinder, (batch,).
 
         Without a disturbance the wake stays symmetric for long; its sign decides on which side the first vortex grows.
+
+        Raises: ValueError for anything but a tensor with one speed per sample.
         """
+        if not isinstance(disturbance, Tensor) or disturbance.ndim != 1:
+            given = tuple(disturbance.shape) if isinstance(disturbance, Tensor) else type(disturbance).__name__
+            raise ValueError(f"{self.label}: start takes a tensor (batch,), one speed per sample; given {given}")
         nx, ny = self.state_shape[1:]
         x = (torch.arange(nx).to(disturbance)[:, None] + 0.5) * self.dx[0] - self.centre[0] - 1.5
         y = torch.arange(ny).to(disturbance) * self.dx[1] - self.centre[1]
@@ -105,8 +118,10 @@ class Forces(Solver):
 
         C = 2 / dt sum_faces (1 - m) (v* - grad p) dx dy,   m = 0 at the cylinder's faces, v* before the projection
 
-    Per length of the cylinder and in units of rho U^2 D / 2. The sum of (1 - m) v* is what viscosity carries into the
-    cylinder, the other the pressure on its surface.
+    Per length of the cylinder and in units of rho U^2 D / 2. What the faces of the cylinder hold before they are set to
+    zero is taken from the fluid: by pressure -(1 - m) grad p, and (1 - m) v* by what viscosity, a force and advection
+    bring there. Advection does so only at the corners of the staircase, from the open faces beside them: of the drag a
+    trifle, of the lift about as much as viscosity, both far less than the pressure.
 
     Args:
         solver: whose step it is.
