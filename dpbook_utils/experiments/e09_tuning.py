@@ -1,8 +1,7 @@
 """Learning rates and the noise of E09, on validation data.   Chapter: 08_wake_flow.
 
 Five rows are tuned, over two rates each, with two seeds and a quarter of the budget of equal time; all other rows take
-the rate of one of them (``e09_wake.tuned_as``). The noise is tuned at the rate of ONE, and its best standard deviation
-is the smallest that was tried: a smaller one may be better.
+the rate of one of them (``e09_wake.tuned_as``). The noise is tuned at the rate of ONE.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from .e09_wake import LEARNING_RATES, fitted, rows
 from .spec import Specification, Task
 
 GRID = (1e-3, 3e-3)
-SIGMAS = (0.003, 0.01, 0.03)
+SIGMAS = (0.001, 0.003, 0.01, 0.03)
 STEPS = 800  # updates times unroll length: 800 updates of one step, 100 of eight
 TUNED = ("ONE", "SOL-8", "SOL-8, after", "NOG-8, after", "predictor, SOL-8")
 _ROWS = rows()
