@@ -1,7 +1,7 @@
 """Findings, verdicts and the ledger, on made-up results."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +45,19 @@ def test_each_outcome_is_reached():
     assert outcome(frame_of(BETTER | {("A", 100): 0.03})) == "supported under conditions"
     assert outcome(frame_of(BETTER | {("A", 100): 0.02, ("A", 10): 0.3})) == "not supported"
     assert outcome(frame_of({key: value for key, value in BETTER.items() if key != ("B", 100)})) == "undecided"
+
+
+def test_what_is_required_stays_what_it_is():
+    """A finding that is enough may bear the name of a required one; what is shown decides nothing."""
+    better, worse = (smaller("x", *(per_seed(frame_of(BETTER), v, 100, "error") for v in pair))
+                     for pair in ("AB", "BA"))
+    other = findings.Finding(replace(worse.effect, name="y"), 6)
+    enough = findings.Finding(replace(better.effect, name="z"), 6)
+    verdict = conclude([better, other], [worse, enough], "", shown=[better])
+    assert verdict.required == ("x", "y") and verdict.outcome == "supported under conditions"
+    assert [(effect.name, effect.holds) for effect in verdict.effects] == [("x", True), ("y", False), ("z", True)]
+    assert verdict.note == "1 of 2 required comparisons is not as claimed: y."
+    assert conclude([better] * 2, [other], "").note == "all 2 required comparisons are as claimed."
 
 
 def test_missing_results_are_undecided_and_say_what_to_run():

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+from dataclasses import replace
 
 import nbformat
 import pandas
@@ -12,7 +13,7 @@ import yaml
 from explorer_samples import extension
 
 from benchmarks import report
-from dpbook_utils.experiments import claims, ledger, pages
+from dpbook_utils.experiments import claims, ledger, pages, tasks
 from dpbook_utils.experiments.claims import Claim, Effect, Verdict
 
 COMPUTED = ("claims", "verdict", "performance", "status", "own_solver")
@@ -63,7 +64,7 @@ def test_the_overview_has_one_row_for_every_claim():
     rows = re.findall(r"^\* - \[(C\d\d)\]\(#(c\d\d)\)\n\n    \*\*(.+)\*\*$", text, re.MULTILINE)
     assert [(key.lower(), outcome == "open") for key, _, outcome in rows] == [
         (anchor, anchor != "c09") for _, anchor, _ in rows] and len(rows) == 26
-    assert r"a \[1/step\] \| b: 0.5 (0.4 ... 0.6). 2 of 3 comparisons are as claimed; 6 seeds" in text
+    assert r"a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons; 6 seeds" in text
     assert "Chapter: <03_unrolling>." in text and "To be decided by E15. Chapter: <14_better_updates>." in text
 
 
@@ -75,6 +76,31 @@ def test_a_section_tells_all_of_a_claim():
         assert part in text
     assert "do this" not in text, "the commands say it"
     assert "Criterion" not in pages.section("C26", {}, chapter)
+
+
+def test_what_a_claim_requires_is_counted_apart():
+    """Required, further and shown effects of the same verdict."""
+    mixed = replace(MADE_UP, required=("a [1/step] | b", "c"))
+    text = pages.section("C09", {"C09": mixed}, chapter)
+    counted = "As claimed: 1 of 2 required comparisons, 1 of 2 further ones; 6 seeds"
+    assert counted in pages.overview({"C09": mixed}, chapter)
+    assert [row.rsplit("| ", 1)[1] for row in text.splitlines() if row.startswith("|")][2:] == [
+        "further |", "required |", "required |", "further |"]
+    alone = replace(MADE_UP, required=tuple(effect.name for effect in MADE_UP.effects))
+    assert "As claimed: 2 of 4 required comparisons; 6 seeds" in pages.items(["C09"], {"C09": alone})
+    missing = replace(MADE_UP, effects=MADE_UP.effects[2:3], required=("c",))
+    assert "No comparison is complete" in pages.items(["C09"], {"C09": missing})
+
+
+def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
+    verdicts = claims.verdicts()
+    for key, verdict in verdicts.items():
+        text = pages.items([key], verdicts)
+        held, asked = map(int, re.search(r"As claimed: (\d+) of (\d+)", text).groups())
+        if verdict.required:
+            said = re.match(r"(?:all|(\d+) of) (\d+) required comparisons", verdict.note)
+            assert said and (held, asked) == (int(said[2]) - int(said[1] or 0), int(said[2])), key
+        assert (held == asked) == (verdict.outcome == claims.SUPPORTED), key
 
 
 def test_an_effect_that_is_missing_is_not_the_main_one():
@@ -113,7 +139,7 @@ def test_comparisons_are_counted_and_listed():
 def test_a_list_of_claims_tells_standing_and_effect():
     lines = pages.items(("C09", "C10"), {"C09": MADE_UP}).splitlines()
     assert lines[0].startswith("- {ref}`C09 <c09>`: supported under conditions. Feedback through unrolled steps")
-    assert r". a \[1/step\] \| b: 0.5 (0.4 ... 0.6). 2 of 3 comparisons are as claimed" in lines[0]
+    assert r". a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons" in lines[0]
     assert lines[1].startswith("- {ref}`C10 <c10>`: open. ") and lines[1].endswith("alone.")
 
 
@@ -148,9 +174,19 @@ def test_a_computed_page_runs_and_is_built_from_nothing_typed(page, root, monkey
         listed = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]
         for name in re.findall(r"\]\(\.\./(notebooks/\w+)\.ipynb\)", text):
             assert any({"file": name} in part["chapters"] for part in listed) and (root / f"{name}.ipynb").exists()
+    if page == "verdict":  # it weighs everything that has been measured
+        assert all(f"{{ref}}`{key} <{key.lower()}>`: {v.outcome}" in text for key, v in names["found"].items())
     source = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
     prose = re.sub(r"^```.*?^```$", "", source, flags=re.MULTILINE | re.DOTALL)
     assert not re.search(r"\d\.\d", prose), "a typed result"
+
+
+def test_the_baselines_that_the_introduction_promises_are_there():
+    modules = tasks.experiments()
+    for name in ("e02", "e04", "e04_forced", "e05", "e08", "e08_periodic", "e09"):
+        baselines = modules[name].SPEC.baselines
+        finer = [other for other in baselines if re.match("P, .*(points|substeps|128x64)", other)]
+        assert {"P", "persistence"} <= baselines and bool(finer) != (name == "e08_periodic"), name
 
 
 def test_the_performance_page_has_the_numbers_of_the_readme(root):

@@ -10,6 +10,7 @@ from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.web import systems, worker_source
 from dpbook_utils.web.matrices import KuramotoSivashinskyMatrices
+from dpbook_utils.web.stories import STORIES
 from dpbook_utils.web.systems import burgers_solvers, ks_solvers
 
 SETTINGS = {"system": "ks", "coupling": "additive", "m": 2, "policy": "full", "truncation": 2, "placement": "every",
@@ -27,6 +28,17 @@ async function talk(messages) {
   return SENT.map(listed);
 }
 for (const system of Object.values(SYSTEMS)) Object.assign(system.data, {lots: 1, testSteps: 6}); // enough for a test
+"""
+
+# The update at which each training is lost, on the data that a page has.
+UNTIL_LOST = """
+const ends = all => all.map(settings => {
+  onmessage({data: {type: "configure", settings, run: 1, reset: true}});
+  for (let update = 1; update < 100; update++) {
+    onmessage({data: {type: "step"}});
+    if (SENT.splice(0).some(m => m.type === "diverged")) return update;
+  }
+});
 """
 
 
@@ -75,6 +87,15 @@ def test_divergence_is_an_outcome():
     told, = of_type(said, "diverged")
     assert told["what"] == "loss" and told["updates"] < 6
     assert of_type(said, "progress")[-1]["updates"] == 1  # and it goes on after a reset
+
+
+def test_a_chain_that_is_too_long_ends_as_the_chapter_says():
+    """Chapter 06: with half of the first six seeds at the first update, with the others soon after."""
+    told = STORIES["too-long"].settings
+    settings = [SETTINGS | told | {"m": int(told["m"]), "noise": 0, "lr": float(told["lr"]), "seed": seed}
+                for seed in range(6)]
+    ends = javascript.run(javascript.WORKER, worker_source(), UNTIL_LOST, result="ends(ALL)", ALL=settings)
+    assert sorted(ends)[:3] == [1, 1, 1] and all(1 < end < 16 for end in sorted(ends)[3:]), ends
 
 
 def test_the_inverse_problem():

@@ -53,6 +53,8 @@ class Verdict:
         budget: at which budget, in words.
         note: what holds and what does not, or what is missing.
         claim: set by the functions of this module.
+        required: the names of the effects that must all be as claimed for "supported"; of the other deciding ones, one
+            is enough for "supported under conditions". Empty for a rule of another form.
     """
 
     outcome: str
@@ -61,6 +63,7 @@ class Verdict:
     budget: str
     note: str = ""
     claim: "Claim | None" = None
+    required: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.outcome not in OUTCOMES:

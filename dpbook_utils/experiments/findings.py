@@ -104,15 +104,16 @@ def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str
     if lacking:
         outcome, said = UNDECIDED, f"missing, or fewer than {MIN_SEEDS} seeds: {_listed(lacking)}."
     elif not failing:
-        outcome, said = SUPPORTED, f"all {len(required)} comparisons are as claimed."
+        outcome, said = SUPPORTED, f"all {len(required)} required comparisons are as claimed."
     else:
         outcome = UNDER_CONDITIONS if any(f.effect.holds for f in enough) else NOT_SUPPORTED
-        said = f"{len(failing)} of {len(required)} comparisons are not as claimed: {_listed(failing)}."
-    effects = {f.effect.name: f.effect for f in [*required, *enough]}
-    for finding in shown:
-        effects.setdefault(finding.effect.name, replace(finding.effect, holds=None))
+        verb = "is" if len(failing) == 1 else "are"
+        said = f"{len(failing)} of {len(required)} required comparisons {verb} not as claimed: {_listed(failing)}."
+    effects = {f.effect.name: f.effect for f in required}
+    for finding in (*enough, *(Finding(replace(f.effect, holds=None), f.num_seeds) for f in shown)):
+        effects.setdefault(finding.effect.name, finding.effect)
     return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in required), default=0), budget,
-                   f"{said} {note}".rstrip())
+                   f"{said} {note}".rstrip(), required=tuple(f.effect.name for f in required))
 
 
 def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:

@@ -134,13 +134,14 @@ def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str]
     lines = [f"::::{{dropdown}} {claim_id}: {ledger.standing(claim_id, found)}", "", f"({claim_id.lower()})=",
              f"**{statement.text}.** {_where(statement, chapter, verdict is not None)}", ""]
     if verdict is not None:
-        rows = [[plain(str(cell)) for cell in row] for row in verdict.table().values]
+        rows = [[*(plain(str(cell)) for cell in row), _role(effect, verdict)]
+                for row, effect in zip(verdict.table().values, verdict.effects)]
         repeat = "\n".join(map(command, verdict.claim.experiments))
         lines += [f"*Criterion.* {plain(verdict.claim.criterion)}", "",
                   f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", "",
                   f"*Note.* {plain(re.split('Compute what is missing', verdict.note)[0])}", ""]
         if rows:
-            lines.append(table(f"{claim_id}: all effects", verdict.table().columns, rows))
+            lines.append(table(f"{claim_id}: all effects", [*verdict.table().columns, "role"], rows))
         lines += ["To repeat it:", "", f"```bash\n{repeat}\n```"]
     return "\n".join([*lines, "::::", ""])
 
@@ -155,11 +156,27 @@ def _evidence(verdict: Verdict | None) -> str:
         return ""
     if not verdict.effects:
         return "No results yet."
-    effect, held = main_effect(verdict), [e.holds for e in verdict.effects if e.holds is not None]
+    effect = main_effect(verdict)
     number = f"{plain(effect.name)}: {interval(effect)}. " if effect else ""
     seeds = f"{verdict.num_seeds} seeds" if verdict.num_seeds else "some comparisons are not computed yet"
-    claimed = f"{sum(held)} of {len(held)} comparisons are as claimed" if held else "no comparison is complete"
-    return f"{number}{claimed}; {seeds}; budget: {verdict.budget}."
+    return f"{number}{_claimed(verdict)}; {seeds}; budget: {verdict.budget}."
+
+
+def _claimed(verdict: Verdict) -> str:
+    """``As claimed: 3 of 3 required comparisons, 0 of 2 further ones``."""
+    required = [e.holds for e in verdict.effects if e.name in verdict.required]
+    others = [e.holds for e in verdict.effects if e.name not in verdict.required and e.holds is not None]
+    if not others and not any(holds is not None for holds in required):
+        return "No comparison is complete"
+    counted = {"required comparisons": required, "further ones" if required else "comparisons": others}
+    return "As claimed: " + ", ".join(f"{holds.count(True)} of {len(holds)} {what}"
+                                      for what, holds in counted.items() if holds)
+
+
+def _role(effect: Effect, verdict: Verdict) -> str:
+    if effect.name in verdict.required:
+        return "required"
+    return "shown" if effect.holds is None else "further" if verdict.required else "deciding"
 
 
 def _where(statement: ledger.Statement, chapter: Callable[[str], str], decided: bool) -> str:

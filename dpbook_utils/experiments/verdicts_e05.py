@@ -73,8 +73,8 @@ CLAIMS = {"C11": Claim(
     "training, below it, above it, or inside it with faster initial states. A coupling is better in a setting if its "
     "error over 100 steps is smaller than that of additive coupling, both at 1,500 and at 6,000 updates; of the four "
     "forms of additive coupling (after P, before P, after P times dt, on the right-hand side) the one with the "
-    "smallest error counts, seed by seed. Supported if one of the multiplicative couplings, the learned viscosity or "
-    "the learned interpolation is better inside with both trainings. Supported under conditions if one of them is "
+    "smallest error counts, seed by seed. Supported if one of the multiplicative couplings, the learnt viscosity or "
+    "the learnt interpolation is better inside with both trainings. Supported under conditions if one of them is "
     "better in another setting. 'Smaller' means: over at least six seeds, the 95 % interval of the geometric mean of "
     "paired ratios lies below 1, and the sign test is below 0.05.",
     decide_coupling)}
