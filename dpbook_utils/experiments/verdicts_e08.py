@@ -21,14 +21,14 @@ from .verdicts_e06 import joined
 
 SEEDS = (0, 1, 2, 3, 4, 5)
 SIGMAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-MIDDLE = (3e-3, 1e-2, 3e-2)
+LOWER = (1e-3, 3e-3, 1e-2, 3e-2)
 WEAK = (1e-3, 3e-3, 1e-2)
 SHORT, LONG, LONGER = 1500, 6000, 15000  # updates of one step take as long as 6,000 of three
 BASE = {"white": "ONE", "moved target": "ONE", "shaped": "ONE", "walk": "history", "NOG-3": "NOG-3", "WIG-3": "WIG-3"}
 GRID = {  # {family: {budget: sigmas}}
-    "white": {SHORT: SIGMAS, LONG: SIGMAS, LONGER: WEAK}, "moved target": {SHORT: SIGMAS, LONG: MIDDLE},
-    "shaped": {SHORT: SIGMAS, LONG: MIDDLE}, "walk": {SHORT: SIGMAS, LONG: MIDDLE},
-    "NOG-3": {SHORT: SIGMAS, LONG: MIDDLE}, "WIG-3": {SHORT: SIGMAS, LONG: MIDDLE}}
+    "white": {SHORT: SIGMAS, LONG: SIGMAS, LONGER: WEAK}, "moved target": {SHORT: SIGMAS, LONG: LOWER},
+    "shaped": {SHORT: SIGMAS, LONG: LOWER}, "walk": {SHORT: SIGMAS, LONG: LOWER},
+    "NOG-3": {SHORT: SIGMAS, LONG: LOWER}, "WIG-3": {SHORT: SIGMAS, LONG: LOWER}}
 UNDIRECTED = ("white", "shaped", "walk")  # noise instead of unrolling, the target where it was
 PERIODIC_GRID = {"white": {SHORT: SIGMAS, LONG: (1e-3, 1e-2, 1e-1)}, "WIG-3": {SHORT: (1e-2, 1e-1)}}
 DP_BUDGET, PER_UPDATE = 2520, 2.5  # an update of WIG-3 takes as long as 2.5 of ONE, to within a tenth
