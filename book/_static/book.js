@@ -6,7 +6,7 @@ function letScrollersTakeFocus() {
         const style = getComputedStyle(box), can = value => value === "auto" || value === "scroll";
         const scrolls = (can(style.overflowX) && box.scrollWidth > box.clientWidth)
             || (can(style.overflowY) && box.scrollHeight > box.clientHeight);
-        if (scrolls && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+        if (scrolls && box.tabIndex < 0) box.tabIndex = 0;  // also where the theme, once, found nothing to scroll
     }
 }
 
