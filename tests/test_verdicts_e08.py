@@ -7,11 +7,12 @@ import pytest
 from dpbook_utils.experiments import claims, e08_noise, e08_periodic, e08_small
 from dpbook_utils.experiments import verdicts_e08 as verdicts
 
+USUAL = {"diverged_at": -1.0, **{f"blown_up.{region}": 0.0 for region in verdicts.REGIONS}}
 SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])
 
 
 def frames(changed=(), *, seeds=6, leave_out=()):
-    """Made-up records of all three studies: every number is 1, and no roll-out blows up.
+    """Made-up records of all three studies: every number is 1, no roll-out blows up and no training diverges.
 
     ``changed[study, variant, metric]``, or with the budget as a fourth part, says where it is not so.
     """
@@ -24,7 +25,7 @@ def frames(changed=(), *, seeds=6, leave_out=()):
                 for seed in range(seeds if variant not in leave_out else 0):
                     noise = SCATTER[seed] * (1 + 0.02 * ((seed + len(variant)) % 3 - 1))
                     row = {metric: changed.get((spec.id, variant, metric, budget),
-                                               changed.get((spec.id, variant, metric), float("blown" not in metric)))
+                                               changed.get((spec.id, variant, metric), USUAL.get(metric, 1.0)))
                            for metric in scalars}
                     row = {metric: value if metric.startswith(("blown", "diverged", "seconds")) else value * noise
                            for metric, value in row.items()}

@@ -8,7 +8,7 @@ shaped         white noise with the energy spectrum of the one-step error of a t
 walk           a random walk over the history that a network with three past states sees; ``history`` is without noise.
 NOG-3, WIG-3   white noise on each iteration of an unroll.
 
-Reductions, to fit the study with ``e08_periodic`` and ``e08_small`` into about 75 minutes of one core: at 6,000
+Reductions, to fit the study with ``e08_periodic`` and ``e08_small`` into about 85 minutes of one core: at 6,000
 updates all families but white have the lower four of the six sigmas; at 15,000, one-step updates that take as long as
 6,000 of WIG-3, white has the smallest three. Two phases are on enough data at 1,500 alone. The learning rate is the
 one that E04's tuning chose for ONE, NOG-3, WIG-3 and WIG-8, not tuned again for each sigma.

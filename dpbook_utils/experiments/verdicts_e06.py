@@ -106,7 +106,8 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     counts = diverged.groupby(["variant", "budget"]).size()
     listed = ", ".join(f"{name} at {budget:,} ({count})" for (name, budget), count in counts.items())
     return conclude([*trains, *by_policy], [joined(by_policy), *elsewhere], f"{LAST:,} updates", shown=lifts,
-                    note=f"Smallest error inside, {best}. Trainings that diverged: {listed or 'none'}.")
+                    note=f"Smallest error inside, {best}. Trainings that diverged: {listed or 'none'}. "
+                         "One problem: what changes is the gradient policy, the measure and the budget, not the flow.")
 
 
 CLAIMS = {"C12": Claim(
