@@ -56,8 +56,35 @@ def test_what_is_required_stays_what_it_is():
     verdict = conclude([better, other], [worse, enough], "", shown=[better])
     assert verdict.required == ("x", "y") and verdict.outcome == "supported under conditions"
     assert [(effect.name, effect.holds) for effect in verdict.effects] == [("x", True), ("y", False), ("z", True)]
-    assert verdict.note == "1 of 2 required comparisons is not as claimed: y."
+    assert verdict.note == "1 of 2 required comparisons is not as claimed. The other way: y."
     assert conclude([better] * 2, [other], "").note == "all 2 required comparisons are as claimed."
+
+
+def test_what_does_not_hold_is_contradicted_or_undecided():
+    """By the same rule in both directions: six of six seeds, and the interval."""
+    a, b = (per_seed(frame_of(BETTER), v, 100, "error") for v in "AB")
+    tied = b * np.array([0.9, 1.1, 0.95, 1.05, 0.9, 1.1])
+    found = {"for": smaller("for", a, b), "against": smaller("against", b, a), "tie": smaller("tie", tied, b),
+             "few": smaller("few", b[:5], a[:5]), "lost": smaller("lost", b.where(b.index > 0, math.inf), a),
+             "more": lower("more", b, a), "less": lower("less", a, b), "same": lower("same", a, a)}
+    assert {name: f.effect.reading for name, f in found.items()} == {
+        "for": "yes", "against": "the other way", "tie": "undecided", "few": "", "lost": "the other way",
+        "more": "the other way", "less": "yes", "same": "undecided"}
+    verdict = conclude([found["for"], found["against"], found["tie"]], [], "", shown=[found["more"]])
+    assert verdict.note == "2 of 3 required comparisons are not as claimed. The other way: against. Undecided: tie."
+    assert list(verdict.table()["as claimed"]) == ["yes", "the other way", "undecided", ""]
+
+
+def test_a_training_that_diverged_is_worse_than_any_other():
+    frame = frame_of(BETTER).assign(diverged_at=-1)
+    frame.loc[(frame.variant == "A") & (frame.seed == 3) & (frame.budget == 100), "diverged_at"] = 40
+    values = findings.judged(frame, "A", 100, "error")
+    assert np.isinf(values).tolist() == [False] * 3 + [True] + [False] * 2
+    assert findings.judged(frame.drop(columns="diverged_at"), "A", 100, "error").lt(1).all(), "no trainings"
+    effect = smaller("", values, per_seed(frame, "B", 100, "error")).effect
+    assert effect.value == pytest.approx(0.5, rel=0.05) and effect.blown_up == (1, 0) and effect.holds is False
+    a, b = findings.at_equal_time(frame, "A", (10, 100), "B", (10, 100), "error")
+    assert np.isinf(a).sum() == 1 and np.isfinite(b).all()
 
 
 def test_missing_results_are_undecided_and_say_what_to_run():

@@ -136,8 +136,9 @@ def e04(related):
         for variant in ("ONE", "WIG-3", "NOG-8"):
             error = 0.01 * np.exp(generator.normal(size=6))
             other = np.log(error) if related else generator.normal(size=6)
-            rows.append(frame(variant, budget, **{"one_step.inside": error, "decorrelation.inside": 40 - 5 * other}))
-    rows.append(frame("P", 0, **{"one_step.inside": [0.03], "decorrelation.inside": [10.0]}))
+            rows.append(frame(variant, budget, **{"one_step.inside": error, "decorrelation.inside": 40 - 5 * other,
+                                                    "diverged_at": -1}))
+    rows.append(frame("P", 0, **{"one_step.inside": [0.03], "decorrelation.inside": [10.0], "diverged_at": -1}))
     return pandas.concat(rows)
 
 
@@ -147,6 +148,23 @@ def test_verdict_on_error_growth(rate, related, outcome):
     frames = {"e03_perturbations": perturbations(rate), "e04": e04(related)}
     verdict = claims.judge(verdicts_e03.CLAIMS["C07"], frames)
     assert verdict.outcome == outcome and verdict.num_seeds == 6
+
+
+def test_all_trained_hybrids_with_the_larger_network_are_asked():
+    """By name: a push-forward begins with P, and is no solver alone."""
+    from dpbook_utils.experiments import e04_unrolling
+
+    rows = pandas.concat([frame(name, 1500, x=[0]) for name in e04_unrolling.SPEC.variants])
+    left_out = set(e04_unrolling.SPEC.variants) - set(verdicts_e03.networks(rows, 1500).variant)
+    assert left_out == e04_unrolling.SPEC.baselines | {
+        name for name in e04_unrolling.SPEC.variants if name.startswith("predictor") or name.endswith("small")}
+
+
+def test_between_is_contradicted_outside_of_its_limits_only():
+    near, far = (verdicts_e03.between("", pandas.Series(value * np.linspace(0.97, 1.03, 6)), 0.9, 1.1).effect
+                 for value in (1.11, 2.0))
+    assert (near.reading, far.reading) == ("undecided", "the other way")
+    assert verdicts_e03.between("", pandas.Series(np.linspace(0.8, 1.1, 6)), 0.9, 1.1).effect.holds, "the mean decides"
 
 
 def test_verdict_on_error_growth_without_results_is_undecided():

@@ -253,6 +253,22 @@ def test_trainings_that_diverged_are_named():
     assert "WIG-8 at 6,000 (2)" in outcome("C09", frame).note
 
 
+def test_trainings_that_diverged_do_not_set_a_number():
+    """They count as lost; the ratio is that of the others, and what is left of them is only shown."""
+    frame = made_up(EXPECTED, **STABLE)
+    lost = (frame.variant == "WIG-8") & (frame.budget == 24000) & (frame.seed == 2)
+    frame.loc[lost, ["error.inside", "decorrelation.inside", "diverged_at"]] = 2.0, 1.0, 5
+    verdict = outcome("C09", frame)
+    name = "error inside, WIG-8 / ONE, 24,000 updates"
+    whole, remains = verdict.effect(name), verdict.effect(f"{name}, last finite weights of trainings that diverged")
+    assert whole.value == pytest.approx(0.4, rel=0.02) and whole.blown_up == (1, 0) and whole.holds is False
+    assert remains.value > 0.6 and remains.holds is None
+    timed = verdict.effect("error inside, WIG-8 / ONE, equal wall-clock")
+    assert timed.blown_up == (1, 0) and timed.value < 1 and timed.reading == "undecided"
+    longer = verdict.effect("time to decorrelation inside, ONE / WIG-8, 24,000 updates")
+    assert longer.value == pytest.approx(0.4, rel=0.02) and longer.blown_up == (1, 0) and longer.reading == "undecided"
+
+
 def test_criteria_and_study_name_the_same_things():
     assert verdicts_e04.BUDGETS == e04.BUDGETS and verdicts_e04.BUDGETS_ONE == e04.SPEC.budgets["ONE"]
     assert set(verdicts_e04.REGIONS) == set(ks.SETTINGS["test_lengths"])

@@ -255,7 +255,11 @@ def test_the_best_rate_is_chosen_on_validation_data():
 
 @pytest.mark.parametrize("memory, outcome", [(1.0, claims.SUPPORTED), (0.1, claims.UNDER_CONDITIONS)])
 def test_verdict_on_cost(memory, outcome):
-    assert claims.judge(verdicts_e07.CLAIMS["C24"], {"e07_cost": costs(memory)}).outcome == outcome
+    verdict = claims.judge(verdicts_e07.CLAIMS["C24"], {"e07_cost": costs(memory)})
+    assert verdict.outcome == outcome
+    for m in (1, 4, 16):  # beside them, and deciding nothing: what an evaluation of the network costs
+        shown = verdict.effect(f"time per evaluation of the network, m={m} / supervised")
+        assert shown.value == pytest.approx(1.2, rel=0.01) and shown.holds is None
 
 
 def growths(rate, heat):

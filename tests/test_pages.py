@@ -88,8 +88,15 @@ def test_what_a_claim_requires_is_counted_apart():
         "further |", "required |", "required |", "further |"]
     alone = replace(MADE_UP, required=tuple(effect.name for effect in MADE_UP.effects))
     assert "As claimed: 2 of 4 required comparisons; 6 seeds" in pages.items(["C09"], {"C09": alone})
+    against = replace(MADE_UP, effects=(*MADE_UP.effects[:3], replace(MADE_UP.effects[3], opposite=True)))
+    assert "As claimed: 2 of 3 comparisons (the other way: 1); 6 seeds" in pages.items(["C09"], {"C09": against})
     missing = replace(MADE_UP, effects=MADE_UP.effects[2:3], required=("c",))
     assert "No comparison is complete" in pages.items(["C09"], {"C09": missing})
+
+
+def test_a_main_effect_that_a_claim_names_is_there():
+    for key, verdict in claims.verdicts().items():
+        assert any(effect.name.startswith(verdict.claim.main) for effect in verdict.effects), key
 
 
 def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
@@ -106,6 +113,8 @@ def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
 def test_an_effect_that_is_missing_is_not_the_main_one():
     assert pages.main_effect(MADE_UP).name == "a [1/step] | b"
     assert pages.main_effect(Verdict("undecided", (), 0, "none")) is None
+    named = replace(MADE_UP, claim=replace(MADE_UP.claim, main="d"))
+    assert pages.main_effect(named).name == "d", "a claim may name it"
     assert [pages.interval(effect) for effect in MADE_UP.effects[:3]] == ["0", "0.5 (0.4 ... 0.6)", "-"]
 
 
@@ -115,7 +124,7 @@ def test_an_effect_that_is_missing_is_not_the_main_one():
     (ONES, series(1.1, 1.0, 1.0, 1.0, 0.9, 1.1), 0, "no clear difference"),
     (series(), ONES, None, "not computed yet"),
     (0.5 * ONES[:5], ONES, None, "5 seeds, 6 are needed"),
-    (ONES, math.inf * ONES, -1, "smaller; blown up: 0 / 6"),
+    (ONES, math.inf * ONES, -1, "smaller; blown up or diverged: 0 / 6"),
     (0.5 * ONES, 1.0, -1, "2.02 times smaller"),
 ])
 def test_a_comparison_reads_as_it_came_out(a, b, sign, words):
@@ -124,7 +133,8 @@ def test_a_comparison_reads_as_it_came_out(a, b, sign, words):
 
 
 def test_trainings_that_diverged_are_told():
-    assert pages.compare("", 0.5 * ONES, ONES, (0, 2)).reading == "2 times smaller; diverged in training: 0 / 2"
+    lost = ONES.where(ONES.index > 1, math.inf)
+    assert pages.compare("", 0.5 * ONES, lost).reading == "2 times smaller; blown up or diverged: 0 / 2"
 
 
 def test_comparisons_are_counted_and_listed():

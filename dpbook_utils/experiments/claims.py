@@ -23,6 +23,7 @@ from .tasks import experiments
 SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED = "supported", "supported under conditions", "not supported"
 UNDECIDED = "undecided"
 OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED, UNDECIDED)
+LOST = "blown up or diverged"  # how many seeds of the first and of the second set-up
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Effect:
     Attributes:
         name: what it is, such as "error inside, WIG-3 / ONE".
         holds: whether it is as the claim says; None for a number that is only shown, or could not be computed.
-        blown_up: seeds of the first and of the second set-up that blew up; they are not in ``value``, but decide with.
+        blown_up: seeds of the first and of the second set-up that blew up, or whose training diverged; they are not in
+            ``value``, but decide with.
+        opposite: of one that does not hold: whether the opposite is shown, by the same rule.
     """
 
     name: str
@@ -41,6 +44,14 @@ class Effect:
     high: float
     holds: bool | None = None
     blown_up: tuple[int, int] = (0, 0)
+    opposite: bool = False
+
+    @property
+    def reading(self) -> str:
+        """``yes``, ``the other way`` or ``undecided``; empty for a number that decides nothing."""
+        if self.holds is None:
+            return ""
+        return "yes" if self.holds else "the other way" if self.opposite else "undecided"
 
 
 @dataclass(frozen=True)
@@ -78,12 +89,11 @@ class Verdict:
 
     def table(self) -> pandas.DataFrame:
         """One row per effect."""
-        words = {True: "yes", False: "no", None: ""}
         found = pandas.DataFrame(
-            [(e.name, _number(e.value), f"{_number(e.low)} ... {_number(e.high)}", words[e.holds],
+            [(e.name, _number(e.value), f"{_number(e.low)} ... {_number(e.high)}", e.reading,
               "{} / {}".format(*e.blown_up)) for e in self.effects],
-            columns=["effect", "value", "95 % interval", "as claimed", "blown up"])
-        return found if any(any(e.blown_up) for e in self.effects) else found.drop(columns="blown up")
+            columns=["effect", "value", "95 % interval", "as claimed", LOST])
+        return found if any(any(e.blown_up) for e in self.effects) else found.drop(columns=LOST)
 
     def __str__(self) -> str:
         head, claim = [self.outcome], self.claim
@@ -121,6 +131,8 @@ class Claim:
         criterion: the rule in words, fixed before the results are seen.
         decide: ``{id: frame}`` (``results.frame``) to a verdict. The frame of an experiment without results is empty,
             so ``decide`` must bear missing rows; fewer than six seeds become "undecided" whatever it returns.
+        main: how the name of the effect begins that the ledger shows; by default it shows the first one. For a
+            criterion that begins with a condition.
     """
 
     id: str
@@ -129,6 +141,7 @@ class Claim:
     experiments: tuple[str, ...]
     criterion: str
     decide: Callable[[Mapping[str, pandas.DataFrame]], Verdict]
+    main: str = ""
 
 
 def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:

@@ -3,6 +3,7 @@
 A claim's ``decide`` is a list of findings that it requires and a list of which one is enough for "under conditions".
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -37,6 +38,18 @@ def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) ->
     return found
 
 
+def judged(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
+    """An error by seed, infinite for a training that diverged: what its last finite weights do is no result of its own.
+
+    With it a comparison counts that seed as lost, against any training that did not diverge, and its ratio is that of
+    the seeds in which neither did (``statistics.paired_ratio``). A frame without ``diverged_at`` has no trainings.
+    """
+    values = per_seed(frame, variant, budget, metric)
+    if values.empty or "diverged_at" not in frame:
+        return values
+    return values.where(per_seed(frame, variant, budget, "diverged_at") < 0, math.inf)
+
+
 def common_seeds(*series: pandas.Series) -> list[pandas.Series]:
     """The series in the order of the seeds, without those that one of them lacks: before they are divided."""
     seeds = sorted(set.intersection(*(set(values.index) for values in series)))
@@ -46,29 +59,33 @@ def common_seeds(*series: pandas.Series) -> list[pandas.Series]:
 def smaller(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
     """That ``a`` is smaller than ``b``, as a paired ratio a/b; b may be one number (a baseline without seeds).
 
-    It holds if the interval lies below 1 and the sign test below 0.05 (``PairedRatio.smaller``).
+    It holds if the interval lies below 1 and the sign test below 0.05 (``PairedRatio.smaller``); the opposite is shown
+    if that is true of b/a.
     """
     a, b = _pairs(a, b)
     if a.empty:
         return _missing(name)
     found = statistics.paired_ratio(a, b)
     holds = found.smaller if found.num_pairs >= MIN_SEEDS else None
+    opposite = holds is False and statistics.paired_ratio(b, a).smaller
     blown_up = (found.blown_up_a, found.blown_up_b)
-    return Finding(Effect(name, found.ratio, found.low, found.high, holds, blown_up), found.num_pairs)
+    return Finding(Effect(name, found.ratio, found.low, found.high, holds, blown_up, opposite), found.num_pairs)
 
 
 def lower(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
     """That ``a`` is below ``b``, as a paired difference a - b of what can be zero, such as a fraction of blow-ups.
 
-    It holds if the interval lies below 0 and the sign test, without ties, below 0.05.
+    It holds if the interval lies below 0 and the sign test, without ties, below 0.05; the opposite is shown if that is
+    true of b - a.
     """
     a, b = _pairs(a, b)
     if a.empty:
         return _missing(name)
     found = statistics.mean_interval(a - b)
-    sign = statistics.paired_ratio(np.exp(a - b), np.ones(len(a)))  # its sign test is that of the differences
-    holds = found.high < 0 and sign.smaller if len(a) >= MIN_SEEDS else None
-    return Finding(Effect(name, *found, holds), len(a))
+    powers, ones = np.exp(a - b), np.ones(len(a))  # their sign test is that of the differences
+    holds = found.high < 0 and statistics.paired_ratio(powers, ones).smaller if len(a) >= MIN_SEEDS else None
+    opposite = holds is False and found.low > 0 and statistics.paired_ratio(ones, powers).smaller
+    return Finding(Effect(name, *found, holds, opposite=opposite), len(a))
 
 
 def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: str, budgets_b: Sequence[int],
@@ -76,7 +93,8 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
     """The metric of two variants at equal wall-clock: the longest time that the budgets of both reach.
 
     An update takes what ``seconds_per_update`` says of a variant's least disturbed training. Between budgets the metric
-    is interpolated (``statistics.at_time``), never extrapolated. Both are empty if a budget is missing.
+    is interpolated (``statistics.at_time``), never extrapolated; between two trainings of which one diverged it is
+    infinite (``judged``). Both are empty if a budget is missing.
     """
     series = [_by_time(frame, variant, budgets, metric) for variant, budgets in ((a, budgets_a), (b, budgets_b))]
     if any(errors.empty for _, errors in series):
@@ -93,14 +111,15 @@ def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str
     """The rule of the course's verdicts.
 
     undecided: a required finding lacks results or has fewer than six seeds. supported: all required ones hold.
-    supported under conditions: one of those in ``enough`` holds; the note says which required ones do not.
+    supported under conditions: one of those in ``enough`` holds. The note says which required ones do not hold, and of
+    which of them the opposite is shown.
     not supported: otherwise.
 
     Args:
         shown: further numbers that decide nothing.
     """
     lacking = [f.effect.name for f in required if f.num_seeds < MIN_SEEDS or f.effect.holds is None]
-    failing = [f.effect.name for f in required if f.effect.holds is False]
+    failing = [f.effect for f in required if f.effect.holds is False]
     if lacking:
         outcome, said = UNDECIDED, f"missing, or fewer than {MIN_SEEDS} seeds: {_listed(lacking)}."
     elif not failing:
@@ -108,9 +127,11 @@ def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str
     else:
         outcome = UNDER_CONDITIONS if any(f.effect.holds for f in enough) else NOT_SUPPORTED
         verb = "is" if len(failing) == 1 else "are"
-        said = f"{len(failing)} of {len(required)} required comparisons {verb} not as claimed: {_listed(failing)}."
+        by_reading = {word: [e.name for e in failing if e.reading == word] for word in ("the other way", "undecided")}
+        listed = (f"{word.capitalize()}: {_listed(names)}." for word, names in by_reading.items() if names)
+        said = f"{len(failing)} of {len(required)} required comparisons {verb} not as claimed. {' '.join(listed)}"
     effects = {f.effect.name: f.effect for f in required}
-    for finding in (*enough, *(Finding(replace(f.effect, holds=None), f.num_seeds) for f in shown)):
+    for finding in (*enough, *(Finding(replace(f.effect, holds=None, opposite=False), f.num_seeds) for f in shown)):
         effects.setdefault(finding.effect.name, finding.effect)
     return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in required), default=0), budget,
                    f"{said} {note}".rstrip(), required=tuple(f.effect.name for f in required))
@@ -128,7 +149,7 @@ def _missing(name: str) -> Finding:
 
 def _by_time(frame: pandas.DataFrame, variant: str, budgets: Sequence[int], metric: str):
     """Times [s] of the budgets and the metric (seeds, budgets)."""
-    errors = pandas.concat([per_seed(frame, variant, n, metric) for n in budgets], axis=1, join="inner")
+    errors = pandas.concat([judged(frame, variant, n, metric) for n in budgets], axis=1, join="inner")
     per_update = pandas.concat([per_seed(frame, variant, n, "seconds_per_update") for n in budgets]).min()
     if errors.empty or not per_update > 0:  # NaN if every training diverged at its first update
         return None, errors[:0]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas
 
 from . import ledger
-from .claims import Effect, Verdict, command
+from .claims import LOST, Effect, Verdict, command
 from .findings import Finding, smaller
 from .statistics import MIN_SEEDS
 
@@ -20,12 +20,10 @@ class Comparison(NamedTuple):
 
     Attributes:
         forth: that a is smaller than b.   back: that b is smaller than a.
-        diverged: seeds of a and of b whose training diverged; they are judged by their last finite weights.
     """
 
     forth: Finding
     back: Finding
-    diverged: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
@@ -50,15 +48,15 @@ class Comparison(NamedTuple):
             words = "smaller" if self.sign < 0 else "larger"
         else:
             words = f"{1 / value:.3g} times smaller" if self.sign < 0 else f"{value:.3g} times larger"
-        counted = {"blown up": self.forth.effect.blown_up, "diverged in training": self.diverged}
-        return "; ".join([words, *(f"{what}: {a} / {b}" for what, (a, b) in counted.items() if a or b)])
+        a, b = self.forth.effect.blown_up
+        return f"{words}; {LOST}: {a} / {b}" if a or b else words
 
 
-def compare(name: str, a: pandas.Series, b: pandas.Series | float, diverged: tuple[int, int] = (0, 0)) -> Comparison:
+def compare(name: str, a: pandas.Series, b: pandas.Series | float) -> Comparison:
     """``a`` against ``b``, seed by seed (``findings.smaller``); empty series are results that are missing."""
     if not isinstance(b, pandas.Series):
         b = pandas.Series(float(b), a.index)
-    return Comparison(smaller(name, a, b), smaller(name, b, a), diverged)
+    return Comparison(smaller(name, a, b), smaller(name, b, a))
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -91,8 +89,13 @@ def interval(effect: Effect) -> str:
 
 
 def main_effect(verdict: Verdict) -> Effect | None:
-    """The first effect, in the order of the criterion, that has been computed and has an interval."""
-    return next((e for e in verdict.effects if math.isfinite(e.value) and math.isfinite(e.low)), None)
+    """The first effect, in the order of the criterion, that has been computed and has an interval.
+
+    Of a claim that names its main effect, the first of that name.
+    """
+    known = [e for e in verdict.effects if math.isfinite(e.value) and math.isfinite(e.low)]
+    start = verdict.claim.main if verdict.claim else ""
+    return next((e for e in known if e.name.startswith(start)), None)
 
 
 def summary(found: Mapping[str, Verdict]) -> str:
@@ -163,14 +166,19 @@ def _evidence(verdict: Verdict | None) -> str:
 
 
 def _claimed(verdict: Verdict) -> str:
-    """``As claimed: 3 of 3 required comparisons, 0 of 2 further ones``."""
-    required = [e.holds for e in verdict.effects if e.name in verdict.required]
-    others = [e.holds for e in verdict.effects if e.name not in verdict.required and e.holds is not None]
-    if not others and not any(holds is not None for holds in required):
+    """``As claimed: 3 of 5 required comparisons (the other way: 1), 0 of 2 further ones``."""
+    required = [e.reading for e in verdict.effects if e.name in verdict.required]
+    others = [e.reading for e in verdict.effects if e.name not in verdict.required and e.reading]
+    if not others and not any(required):
         return "No comparison is complete"
     counted = {"required comparisons": required, "further ones" if required else "comparisons": others}
-    return "As claimed: " + ", ".join(f"{holds.count(True)} of {len(holds)} {what}"
-                                      for what, holds in counted.items() if holds)
+    parts = []
+    for what, readings in counted.items():
+        against = readings.count("the other way")
+        if readings:
+            parts.append(f"{readings.count('yes')} of {len(readings)} {what}"
+                         + (f" (the other way: {against})" if against else ""))
+    return f"As claimed: {', '.join(parts)}"
 
 
 def _role(effect: Effect, verdict: Verdict) -> str:

@@ -4,9 +4,15 @@ Expected from the literature: WIG before ONE at every budget; NOG behind ONE wit
 before it otherwise; WIG before NOG, by 20 % to a factor of six of the mean squared error. Of the gain over ONE this is
 the larger part in two of four published cases, half of it in one and the smaller part in one.
 
+Trainings that diverged: one rule here and in E07 (``findings.judged``). In a sign test such a seed is worse than any
+that did not diverge, and a ratio is that of the seeds in which neither training did. E04 first took the error of the
+last finite weights instead, at which a cap on large errors set the number; the rule changed no outcome. Fractions of
+roll-outs that blow up, which are bounded, are still those of the last finite weights.
+
 Source: list2025.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,7 +20,7 @@ import pandas
 
 from . import statistics
 from .claims import Claim, Verdict
-from .findings import Finding, at_equal_time, common_seeds, conclude, lower, per_seed, smaller
+from .findings import Finding, at_equal_time, common_seeds, conclude, judged, lower, per_seed, smaller
 from .ledger import STATEMENTS
 
 BUDGETS = (1500, 6000, 24000)
@@ -62,7 +68,7 @@ def squared_ratios(frame: pandas.DataFrame, num_steps: int = 3) -> pandas.DataFr
     rows = []
     for size, network in (("", "16 channels, 4 blocks"), (", small", "8 channels, 4 blocks")):
         for budget in BUDGETS:
-            one, nog, wig = (per_seed(frame, name + size, budget, "error")
+            one, nog, wig = (judged(frame, name + size, budget, "error")
                              for name in ("ONE", f"NOG-{num_steps}", f"WIG-{num_steps}"))
             pairs = {"NOG / ONE": (nog, one), "WIG / ONE": (wig, one), "WIG / NOG": (wig, nog)}
             ratios = {name: smaller(name, a, b).effect.value ** 2 for name, (a, b) in pairs.items()}
@@ -82,7 +88,7 @@ def decide_unrolling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
             timed = smaller(f"error {region}, {wig} / ONE, equal wall-clock",
                             *at_equal_time(frame, wig, BUDGETS, "ONE", BUDGETS_ONE, f"error.{region}"))
             required += [errors[-1], timed, _ratio(frame, "ONE", wig, LAST, "decorrelation", region)]
-            shown += errors[:-1]
+            shown += [*errors[:-1], *_remains(frame, wig, "ONE", region)]
             enough += [*errors, timed] if region == "inside" else []
         required.append(_ratio(frame, f"{wig}, small", "ONE, small", LAST, "error", "inside"))
         blown = [lower(f"fraction blown up, {wig} - ONE, {n:,} updates",
@@ -103,7 +109,7 @@ def decide_gradient(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         wig, nog = f"WIG-{m}", f"NOG-{m}"
         for region in REGIONS:
             errors = [_ratio(frame, wig, nog, n, "error", region) for n in BUDGETS]
-            one, cut, full = common_seeds(*(per_seed(frame, name, LAST, f"error.{region}")
+            one, cut, full = common_seeds(*(judged(frame, name, LAST, f"error.{region}")
                                             for name in ("ONE", nog, wig)))
             share = smaller(f"error {region}, ({wig} / {nog}) / ({nog} / ONE), {LAST:,} updates", full * one, cut**2)
             required += [errors[-1], share]
@@ -129,7 +135,7 @@ def decide_specialisation(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         for region in REGIONS[1:]:
             growth = []
             for chain in (setup, alone):
-                errors = [per_seed(frame, chain, LAST, f"error.{where}") for where in (region, "inside")]
+                errors = [judged(frame, chain, LAST, f"error.{where}") for where in (region, "inside")]
                 outside, inside = common_seeds(*errors)
                 growth.append(outside / inside)
             widening = smaller(f"error {region} / inside, hybrid / predictor, {setup}, {LAST:,} updates", *growth)
@@ -145,6 +151,7 @@ def decide_specialisation(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     return conclude(required, enough, f"{LAST:,} updates", note=_diverged(frame))
 
 
+DIVERGED = " A training that diverged counts as an infinite error."
 SMALLER = ('"Smaller" and "longer" mean: over at least six seeds, the 95 % interval of the geometric mean of paired '
            "ratios lies on that side of 1, and the sign test is below 0.05.")
 CLAIMS = {claim.id: claim for claim in (
@@ -155,14 +162,14 @@ CLAIMS = {claim.id: claim for claim in (
         "budgets of both reach; ONE has one of 96,000), and inside also with the small network; (2) a longer time to "
         "decorrelation in all three regions; (3) a smaller fraction of roll-outs of 400 steps that blow up. Supported "
         "under conditions if WIG-3 or WIG-8 has a smaller error inside at one of three budgets or at equal wall-clock. "
-        + SMALLER, decide_unrolling),
+        + SMALLER + DIVERGED, decide_unrolling),
     Claim(
         "C10", STATEMENTS["C10"].text, "03_unrolling", ("e04",),
         "Supported if, for m = 3 and m = 8 at 24,000 updates, in all three regions, WIG-m has a smaller error over 12 "
         "steps than NOG-m (inside also with the small network), and the gradient brings more than unrolling alone: "
         "WIG-m / NOG-m is smaller than NOG-m / ONE. Supported under conditions if WIG-3 or WIG-8 has a smaller error "
         "inside than its NOG at one of three budgets. NOG-m / ONE is shown at all budgets: its order is known to flip. "
-        + SMALLER, decide_gradient),
+        + SMALLER + DIVERGED, decide_gradient),
     Claim(
         "C22", STATEMENTS["C22"].text, "03_unrolling", ("e04",),
         "Supported if, at 24,000 updates, (1) for ONE, WIG-3 and WIG-8, the hybrid has a smaller error over 12 steps "
@@ -170,14 +177,25 @@ CLAIMS = {claim.id: claim for claim in (
         "and without the solver, the error of WIG-3 and WIG-8 grows less from the first step to the twelfth than that "
         "of ONE, inside, and their time to decorrelation is longer. Supported under conditions if one of the "
         "comparisons of growth from inside to outside, or of times to decorrelation, is as claimed. "
-        + SMALLER, decide_specialisation),
+        + SMALLER + DIVERGED, decide_specialisation),
 )}
 
 
 def _ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str, region: str) -> Finding:
     words = {"decorrelation": "time to decorrelation", "growth": "error at step 12 / step 1"}
     name = f"{words.get(metric, metric)} {region}, {a} / {b}, {budget:,} updates"
-    return smaller(name, *(per_seed(frame, variant, budget, f"{metric}.{region}") for variant in (a, b)))
+    values = [judged(frame, variant, budget, f"{metric}.{region}") for variant in (a, b)]
+    if metric == "decorrelation":  # as 1 / time: it is the time that is zero for a training that diverged
+        values = [1 / times.where(times < math.inf, 0.0) for times in reversed(values)]
+    return smaller(name, *values)
+
+
+def _remains(frame: pandas.DataFrame, a: str, b: str, region: str) -> list[Finding]:
+    """The same error with the last finite weights of trainings that diverged, if there are any."""
+    values = [per_seed(frame, variant, LAST, f"error.{region}") for variant in (a, b)]
+    lost = [per_seed(frame, variant, LAST, "diverged_at") >= 0 for variant in (a, b)]
+    name = f"error {region}, {a} / {b}, {LAST:,} updates, last finite weights of trainings that diverged"
+    return [smaller(name, *values)] if any(seeds.any() for seeds in lost) else []
 
 
 def _flip(nog: str, short: Finding, long: Finding) -> list[str]:
@@ -190,7 +208,7 @@ def _flip(nog: str, short: Finding, long: Finding) -> list[str]:
 
 
 def _diverged(frame: pandas.DataFrame) -> str:
-    """Trainings that diverged keep their last finite weights and are judged as they are; this counts them."""
+    """How many trainings diverged."""
     trained = frame[frame.budget >= BUDGETS[0]]
     where = trained[trained.diverged_at >= 0].groupby(["variant", "budget"]).size()
     listed = ", ".join(f"{variant} at {budget:,} ({count})" for (variant, budget), count in where.items())

@@ -187,7 +187,7 @@ CLAIMS = {claim.id: claim for claim in (
         "the state's mean, which the equation keeps, drifts less over 400 steps with white noise on the input of ONE, "
         "and with noise on the iterations of WIG-3, than without. Supported under conditions if one comparison of (2) "
         "is as claimed, or the drift or the fraction of roll-outs that blow up is smaller with one of the kinds of "
-        "noise at 1,500 or 6,000 updates. " + SMALLER, decide_help),
+        "noise at 1,500 or 6,000 updates. " + SMALLER, decide_help, main="little data: error over 12 steps"),
     Claim(
         "C16", STATEMENTS["C16"].text, "07_noise",
         ("e08", "e08_periodic"),
@@ -202,5 +202,6 @@ CLAIMS = {claim.id: claim for claim in (
         "On little data. Supported if (1) ONE overfits, as for C15, and (2) white noise for half of the time and then "
         "WIG-3 has a smaller error over 12 steps than WIG-3 from the start, than white noise alone, and than ONE and "
         "then WIG-3, all at equal cost, sigma and the learning rate of WIG-3 chosen on validation data. Supported "
-        "under conditions if it is smaller than both WIG-3 from the start and noise alone. " + SMALLER, decide_start),
+        "under conditions if it is smaller than both WIG-3 from the start and noise alone. " + SMALLER, decide_start,
+        main="error over 12 steps, noise, then DP"),
 )}
