@@ -112,7 +112,7 @@ def test_networks_have_the_sizes_that_are_stated():
 
 def test_budgets_are_of_equal_updates_and_of_equal_time():
     spec = e09_wake.SPEC
-    assert spec.budgets["ONE"] == (400, 3200) and spec.budgets["SOL-8"] == (400,)
+    assert spec.budgets["ONE"] == (400, 3200) and spec.budgets["SOL-8"] == (400, 3200)
     assert spec.budgets["SOL-16"] == (200, 400) and spec.budgets["SOL-2"] == (400, 1600)
     others = {"small", "PRE, after", *spec.baselines}
     assert all(400 in budgets for name, budgets in spec.budgets.items() if name not in others)
