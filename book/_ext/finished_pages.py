@@ -62,7 +62,10 @@ def once(page: str) -> str:
 
     def first(found: re.Match) -> str:
         code = found[0].strip()
-        return "" if code in seen else (seen.add(code) or found[0])
+        if code in seen:
+            return ""
+        seen.add(code)
+        return found[0]
 
     return SCRIPT.sub(first, page)
 

@@ -157,7 +157,7 @@ class Explorer:
         return {
             "name": self.name, "title": self.title, "start": start, "steps": self.steps, "every": self.every,
             "dt": self.dt, "horizons": list(self.horizons), "scale": self.scale, "seeds": list(self.seeds),
-            "width": int(np.shape(next(iter(self.reference.field.values())))[-1]), "words": WORDS | dict(self.words),
+            "width": int(np.shape(next(iter(self.reference.field.values())))[-1]), "words": self._words(),
             "controls": [{"id": c.id, "label": c.label, "slider": c.slider,
                           "values": [[value, text] for value, text in c.values.items()]} for c in self.controls],
             "regions": {name: vars(region) for name, region in self.regions.items()},
@@ -167,6 +167,9 @@ class Explorer:
             **{name: self._packed(getattr(self, name)) for name in ("reference", "solver", "persistence")},
             "axes": self._axes(), "source": dict(self.source),
         }
+
+    def _words(self) -> dict[str, str]:
+        return {**WORDS, **self.words}
 
     def _packed(self, run: Run) -> dict:
         return {"error": {region: rounded(run.error[region]) for region in self.regions},
@@ -195,7 +198,7 @@ class Explorer:
                 for key, run in self.runs.items()]
         return (f"This figure needs JavaScript. Its mean relative errors over {self.steps} steps, "
                 f"{self.regions[region].text}, mean over seeds: {'; '.join(rows)}; "
-                f"{(WORDS | dict(self.words))['solver']}: {self.solver.error[region].mean():.3g}.")
+                f"{self._words()['solver']}: {self.solver.error[region].mean():.3g}.")
 
     def __repr__(self) -> str:
         return f"Explorer {self.name!r}: {len(self.runs)} trainings, {len(self.seeds)} seeds; it is shown on HTML pages"
