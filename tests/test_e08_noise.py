@@ -27,12 +27,12 @@ def small_problem():
     coarse, reference = TracedSolver(ks.coarse_solver()), TracedSolver(ks.reference_solver())
     states = simulate(reference, u0, 24 + BEFORE, warmup=40, length=lengths)
 
-    def simulated(name, before=0):
+    def shortened(name, before=0):
         return ks.Trajectories(states[:, BEFORE - before:], lengths)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ks, "simulated", simulated)
-        patch.setattr(ks, "trajectories", simulated)
+        patch.setattr(ks, "with_history", shortened)
+        patch.setattr(ks, "trajectories", shortened)
         patch.setattr(ks, "coarse_solver", lambda: coarse)
         patch.setattr(ks, "reference_solver", lambda: reference)
         e08_history.trajectories.cache_clear()

@@ -10,6 +10,7 @@ from . import results
 from .spec import Specification, Task
 from .tasks import compute, title
 
+MARGIN = 30  # a constant of a solver that is 1 % off differs by at least this many tolerances
 SMALLEST = 1e-12  # differences are relative to the stored value, but not to less than this
 
 

@@ -73,7 +73,7 @@ def hybrid(networks: nn.Module) -> Sequential:
 @functools.cache
 def trajectories(name: str) -> ks.Trajectories:
     """Those of ``ks.trajectories``, each state with those before it: (samples, time, NUM_FRAMES, x)."""
-    data = ks.simulated(name, before=NUM_FRAMES - 1)
+    data = ks.with_history(name, NUM_FRAMES - 1)
     num_times = data.states.shape[1] - NUM_FRAMES + 1
     return ks.Trajectories(torch.cat([data.states[:, i:i + num_times] for i in range(NUM_FRAMES)], 2), data.lengths)
 

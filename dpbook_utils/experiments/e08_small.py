@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..data import Windows, random_fourier, simulate
+from ..data import Windows
 from . import e08_rows
 from . import kuramoto_sivashinsky as ks
 from .e08_noise import ONE, UNROLLED, noisy, phases
@@ -30,7 +30,7 @@ from .tuning import at_rate
 from .verdicts_e08 import DP_BUDGET, DP_RATES, EQUAL, FIRST, SEEDS, SMALL_BUDGETS, SMALL_GRID, dp_name, name
 
 REGIONS = ("inside",)
-SETTINGS = {**ks.SETTINGS, "length": ks.SETTINGS["unit_length"], "train_states": 6, "test_seed": 3}
+SETTINGS = {**ks.SETTINGS, "length": ks.SETTINGS["unit_length"], "train_states": 6, "test_seed": ks.UNIT_SEED}
 ensemble, hybrid, reference_solver = ks.ensemble, ks.hybrid, ks.reference_solver
 
 
@@ -39,10 +39,7 @@ def trajectories(name: str) -> ks.Trajectories:
     """``train``: the first states of one trajectory; ``validation``: those of E04 at this length; ``inside``: test."""
     s = SETTINGS
     if name == "inside":
-        lengths = torch.full((s["tests_per_length"],), s["length"])
-        u0 = random_fourier(len(lengths), s["num_points"], modes=s["modes"], seed=s["test_seed"])
-        states = simulate(reference_solver(), u0, s["test_steps"], warmup=s["warmup"], length=lengths)
-        return ks.Trajectories(states, lengths)
+        return ks.trajectories("unit")
     states, lengths = ks.trajectories(name)
     same = (lengths == torch.tensor(s["length"])).nonzero()[:, 0]
     if name == "train":

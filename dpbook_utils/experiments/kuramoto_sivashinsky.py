@@ -4,12 +4,17 @@ After List et al. 2025: 48 points, two sub-steps of 0.5 per step, the reference 
 on the same grid; domains of length 16 pi times six factors, the length known to the network. Tested on shorter
 (0.85), longer (1.4) and intermediate (0.93, 1.15) domains that no training sees.
 
+The flow is chaotic, so its trajectories are data: ``kuramoto_sivashinsky.npz`` holds every 12th state of each, and the
+reference solver runs between them. ``python -m dpbook_utils.experiments.kuramoto_sivashinsky`` makes the file anew; on
+another processor that gives other trajectories, for which no study has been computed.
+
 Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons, 07_noise.   Source: list2025.
 """
 
 import functools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,6 +27,7 @@ from ..networks import ConvResNet, Ensemble
 from ..physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from ..physics.solver import select
 from ..rollout import Sequential
+from . import restarts
 
 SETTINGS = {
     "num_points": 48, "dt": 1.0, "num_substeps": 2, "unit_length": 16 * math.pi,
@@ -72,22 +78,63 @@ def coarse_solver() -> KuramotoSivashinsky:
 
 @functools.cache
 def trajectories(name: str) -> Trajectories:
-    """``train``, ``validation`` (the same lengths, other states), or one of the test regions."""
-    return simulated(name)
+    """``train``, ``validation`` (the same lengths, other states), one of the test regions, or ``unit`` (see below)."""
+    return with_history(name, 0)
 
 
-def simulated(name: str, before: int = 0) -> Trajectories:
-    """The same, simulated anew, with ``before`` more states in front of the first: a history that leads to it."""
+def with_history(name: str, before: int) -> Trajectories:
+    """The same with ``before`` more states in front of the first, at most 2: a history that leads to it.
+
+    Raises: RestartError for a missing, damaged or foreign file of states.
+    """
+    if before > BEFORE:
+        raise ValueError(f"with_history: {before} states before the first; {BEFORE} are stored")
+    lengths, num_steps, _ = _described(name)
+    states = restarts.between(reference_solver(), _restarts()[name], EVERY, num_steps + 1 + BEFORE, length=lengths)
+    return Trajectories(states[:, BEFORE - before:], lengths)
+
+
+STATES = Path(__file__).with_suffix(".npz")
+EVERY = 12  # steps from one stored state to the next
+BEFORE = 2  # steps from the first one to the first state of a trajectory
+UNIT_SEED = 3  # ``unit``: more test states, on the domain of the unit length alone
+COMMAND = "python -m dpbook_utils.experiments.kuramoto_sivashinsky"
+
+
+def _described(name: str) -> tuple[Tensor, int, int]:
+    """(lengths of the domains, number of steps, seed of the initial conditions) of one set of trajectories."""
     s = SETTINGS
+    factors, per_length, num_steps, seed = (1.0,), s["tests_per_length"], s["test_steps"], UNIT_SEED
     if name in s["test_lengths"]:
-        factors, per_length, num_steps, seed = s["test_lengths"][name], s["tests_per_length"], s["test_steps"], "test"
-    else:
-        factors, per_length, seed = s["train_lengths"], s["trajectories_per_length"], name
+        factors, seed = s["test_lengths"][name], s["data_seeds"]["test"]
+    elif name != "unit":
+        factors, per_length, seed = s["train_lengths"], s["trajectories_per_length"], s["data_seeds"][name]
         num_steps = s["train_steps"] if name == "train" else s["horizon"]
-    lengths = s["unit_length"] * torch.tensor(factors).repeat_interleave(per_length)
-    u0 = random_fourier(len(lengths), s["num_points"], modes=s["modes"], seed=s["data_seeds"][seed])
-    states = simulate(reference_solver(), u0, num_steps + before, warmup=s["warmup"] - before, length=lengths)
-    return Trajectories(states, lengths)
+    return s["unit_length"] * torch.tensor(factors).repeat_interleave(per_length), num_steps, seed
+
+
+@functools.cache
+def _restarts() -> dict[str, Tensor]:
+    return restarts.load(STATES, _made_with(), COMMAND)
+
+
+def _made_with() -> dict:
+    names = ("num_points", "dt", "num_substeps", "unit_length", "train_lengths", "trajectories_per_length",
+             "train_steps", "warmup", "modes", "data_seeds", "test_lengths", "tests_per_length", "test_steps",
+             "horizon")
+    return {**{name: SETTINGS[name] for name in names}, "every": EVERY, "before": BEFORE, "unit_seed": UNIT_SEED}
+
+
+def make_states(path: Path = STATES) -> None:
+    """Simulate all trajectories from random initial conditions and store every ``EVERY``-th state."""
+    found = {}
+    for name in ("train", "validation", *SETTINGS["test_lengths"], "unit"):
+        lengths, num_steps, seed = _described(name)
+        u0 = random_fourier(len(lengths), SETTINGS["num_points"], modes=SETTINGS["modes"], seed=seed)
+        warmup = SETTINGS["warmup"] - BEFORE
+        states = simulate(reference_solver(), u0, num_steps + BEFORE, warmup=warmup, length=lengths)
+        found[name] = states[:, ::EVERY].clone()
+    restarts.save(path, _made_with(), found)
 
 
 def network(seed: int, width: int, num_blocks: int, output_scale: float = SETTINGS["output_scale"]) -> ConvResNet:
@@ -166,3 +213,8 @@ def _capped_error(prediction: Tensor, reference: Tensor) -> Tensor:
 
 def _parameters(step: nn.Module, data: Trajectories) -> dict[str, Tensor]:
     return select(step, {"length": data.lengths})
+
+
+if __name__ == "__main__":
+    make_states()
+    print(f"{STATES} has been written; delete the stored results that used other states, and compute them again.")

@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,18 @@ def provenance(seconds: float) -> dict:
     import torch
 
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {"code": _code_version(), "versions": versions, "device": processor(), "threads": torch.get_num_threads(),
-            "seconds": round(seconds, 2), "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    return {"code": _code_version(), "versions": versions, "device": processor(), "machine": machine(),
+            "threads": torch.get_num_threads(), "seconds": round(seconds, 2),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+
+
+def machine() -> dict[str, str]:
+    """What rounding depends on besides the libraries' versions: architecture, instruction set, linear algebra."""
+    import torch
+
+    blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return {"system": f"{platform.system()} {platform.machine()}",
+            "instructions": torch.backends.cpu.get_cpu_capability(), "blas": blas[1] if blas else "unknown"}
 
 
 def _code_version() -> str:
