@@ -59,8 +59,8 @@ def burgers(advection, peclet: float, ratio: float, num_points: int = 64, num_st
                     viscosity=torch.full((num_starts,), viscosity, dtype=u.dtype))
 
 
-def navier_stokes(advection, crossing: float, part: float, num_points: int = 16, num_starts: int = 16) -> float:
-    """Random vortices for 200 steps.
+def navier_stokes(advection, crossing: float, part: float, num_points: int = 16, num_starts: int = 8) -> float:
+    """Random vortices for 100 steps.
 
     Args:
         crossing: largest change of the velocity between neighbouring faces, in cells per step.
@@ -71,14 +71,14 @@ def navier_stokes(advection, crossing: float, part: float, num_points: int = 16,
     dt = crossing * dx / max(float((v - v.roll(1, axis)).abs().max()) for axis in (2, 3))
     viscosity = torch.full((num_starts,), part * dx**2 / (4 * dt), dtype=v.dtype)
     solver = NavierStokes((num_points, num_points), (1.0, 1.0), dt, advection)
-    return blown_up(solver, v, 200, 2 * float(v.abs().max()), viscosity=viscosity)
+    return blown_up(solver, v, 100, 2 * float(v.abs().max()), viscosity=viscosity)
 
 
-def wake(advection, dt: float, reynolds: float, num_points: tuple[int, int] = (64, 32), num_steps: int = 500) -> float:
+def wake(advection, dt: float, reynolds: float, num_points: tuple[int, int] = (64, 32), num_steps: int = 200) -> float:
     """From a start with a puff behind the cylinder; the fastest flow beside the cylinder has about twice the inflow."""
     solver = Wake(num_points, dt, advection=advection)
     v = solver.start(torch.tensor([0.2, 0.3, -0.25, 0.35]))
-    return blown_up(solver, v, num_steps, 10.0, reynolds=torch.full((len(v),), reynolds))
+    return blown_up(solver, v, num_steps, 10.0, reynolds=torch.full((len(v),), float(reynolds)))
 
 
 def tables() -> dict[str, Iterator[str]]:

@@ -22,9 +22,9 @@ class ConvResNet(nn.Module):
         h_{i+1} = h_i + conv(tanh(conv(tanh(h_i))))        i = 0 ... num_blocks - 1
         output  = conv(tanh(h_num_blocks))
 
-    ``c`` are physical parameters, shifted and scaled as stated at construction: ``network(u, length=...)``. A number per
-    sample is a constant channel, a field (a mask, a force, a map of a coefficient) enters as channels of its own. The
-    activation is smooth, so that gradients are continuous in the state and can be compared with finite differences;
+    ``c`` are physical parameters, shifted and scaled as stated at construction: ``network(u, length=...)``. A number
+    per sample is a constant channel, a field (a mask, a force, a map of a coefficient) enters as channels of its own.
+    The activation is smooth, so that gradients are continuous in the state and can be compared with finite differences;
     tanh is the cheapest smooth one, because its derivative needs only its output.
     Weights are drawn with standard deviation ``fan_in**-0.5``, biases are zero, and the last layer is multiplied by
     ``output_scale``: an untrained corrector ``u + N(u)`` is then close to the identity, which an unrolled unstable
