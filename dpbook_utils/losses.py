@@ -18,7 +18,7 @@ def relative_l2(u: Tensor, reference: Tensor) -> Tensor:
 
 def every_step(num_steps: int) -> Tensor:
     """The mean over all steps."""
-    return torch.full((num_steps,), 1 / num_steps)
+    return torch.full((num_steps,), 1 / num_steps, dtype=torch.float64)
 
 
 def final_step(num_steps: int) -> Tensor:
@@ -33,7 +33,7 @@ def at_steps(*steps: int) -> Callable[[int], Tensor]:
         if not steps or min(steps) < 1 or max(steps) > num_steps or len(set(steps)) < len(steps):
             raise ValueError(f"at_steps: steps {steps} do not lie in 1 ... {num_steps}, the steps of the roll-out, "
                              "each named once")
-        result = torch.zeros(num_steps)
+        result = torch.zeros(num_steps, dtype=torch.float64)
         result[torch.tensor(steps) - 1] = 1 / len(steps)
         return result
 

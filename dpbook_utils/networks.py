@@ -5,49 +5,14 @@ together are one product per layer instead of S.
 """
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from .convolutions import PERIODIC, REPLICATE, ZERO, Conv1d, Conv2d, Padding
 
-class Padding:
-    """What a convolution sees beyond the boundary of one axis."""
-
-    def pad(self, u: Tensor, axis: int, width: int, block: int = 1) -> Tensor:
-        """``u`` with ``width`` more points on both sides of the axis; a point is ``block`` entries long."""
-        raise NotImplementedError(f"{type(self).__name__} must implement pad(u, axis, width, block)")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-
-class Periodic(Padding):
-    """Values continue from the opposite side."""
-
-    def pad(self, u: Tensor, axis: int, width: int, block: int = 1) -> Tensor:
-        width *= block
-        return torch.cat([u.narrow(axis, u.shape[axis] - width, width), u, u.narrow(axis, 0, width)], axis)
-
-
-class Replicate(Padding):
-    """The value at the boundary continues: a zero normal derivative, as at an outflow."""
-
-    def pad(self, u: Tensor, axis: int, width: int, block: int = 1) -> Tensor:
-        first, last = u.narrow(axis, 0, block), u.narrow(axis, u.shape[axis] - block, block)
-        return torch.cat([first] * width + [u] + [last] * width, axis)
-
-
-class Zero(Padding):
-    """Zeros outside, as at a wall."""
-
-    def pad(self, u: Tensor, axis: int, width: int, block: int = 1) -> Tensor:
-        zeros = torch.zeros_like(u.narrow(axis, 0, width * block))
-        return torch.cat([zeros, u, zeros], axis)
-
-
-PERIODIC, REPLICATE, ZERO = Periodic(), Replicate(), Zero()
+__all__ = ["PERIODIC", "REPLICATE", "ZERO", "ConvResNet", "Ensemble", "Padding", "num_members"]
 
 
 class ConvResNet(nn.Module):
@@ -57,9 +22,10 @@ class ConvResNet(nn.Module):
         h_{i+1} = h_i + conv(tanh(conv(tanh(h_i))))        i = 0 ... num_blocks - 1
         output  = conv(tanh(h_num_blocks))
 
-    ``c`` are physical parameters as constant channels, shifted and scaled as stated at construction:
-    ``network(u, length=...)``. The activation is smooth, so that gradients are continuous in the state and can be
-    compared with finite differences; tanh is the cheapest smooth one, because its derivative needs only its output.
+    ``c`` are physical parameters, shifted and scaled as stated at construction: ``network(u, length=...)``. A number
+    per sample is a constant channel, a field (a mask, a force, a map of a coefficient) enters as channels of its own.
+    The activation is smooth, so that gradients are continuous in the state and can be compared with finite differences;
+    tanh is the cheapest smooth one, because its derivative needs only its output.
     Weights are drawn with standard deviation ``fan_in**-0.5``, biases are zero, and the last layer is multiplied by
     ``output_scale``: an untrained corrector ``u + N(u)`` is then close to the identity, which an unrolled unstable
     solver needs.
@@ -71,18 +37,20 @@ class ConvResNet(nn.Module):
         num_blocks: residual blocks of two convolutions each.
         kernel_size: odd number of points per axis.
         padding: ``PERIODIC``, ``REPLICATE`` or ``ZERO``, for all axes, or a tuple with one per axis.
-        conditions: ``{name: (centre, scale)}``; the network sees ``(value - centre) / scale``.
+        conditions: ``{name: (centre, scale)}``, or ``{name: (centre, scale, channels)}`` for one that is a field; the
+            network sees ``(value - centre) / scale``.
         output_scale: factor of the last layer's initial weights.
         seed: of the initial weights; independent of torch's global generator.
 
-    Shapes: (batch, channels_in, *spatial) -> (batch, channels_out, *spatial); conditions (batch,).
+    Shapes: (batch, channels_in, *spatial) -> (batch, channels_out, *spatial); conditions (batch,), those that are
+        fields (batch, channels, *spatial), or (batch,) where they are constant.
     Raises: ValueError for a state or condition of another shape, TypeError for another dtype.
     Source: um2020 (the corrector), he2016 (residual blocks).
     """
 
     def __init__(self, ndim: int, channels_in: int, channels_out: int, *, width: int = 16, num_blocks: int = 4,
                  kernel_size: int = 3, padding: Padding | Sequence[Padding] = PERIODIC,
-                 conditions: Mapping[str, tuple[float, float]] | None = None, output_scale: float = 0.01,
+                 conditions: Mapping[str, tuple[float, ...]] | None = None, output_scale: float = 0.01,
                  seed: int = 0):
         super().__init__()
         if ndim not in (1, 2) or kernel_size % 2 == 0:
@@ -93,9 +61,14 @@ class ConvResNet(nn.Module):
             raise ValueError(f"ConvResNet: {len(padding)} paddings for {ndim} axes; give one, or one per axis")
         self.ndim, self.channels_in, self.channels_out = ndim, channels_in, channels_out
         self.conditions = dict(conditions or {})
+        for name, value in self.conditions.items():
+            if len(value) not in (2, 3) or not (isinstance(_channels(value), int) and _channels(value) >= 1):
+                raise ValueError(f"ConvResNet: condition {name} is {value}; give (centre, scale), or for a field "
+                                 "(centre, scale, channels) with at least one channel")
         generator = torch.Generator().manual_seed(seed)
-        layer = _Conv1d if ndim == 1 else _Conv2d
-        sizes = [channels_in + len(self.conditions), *[width] * (2 * num_blocks + 1), channels_out]
+        layer = Conv1d if ndim == 1 else Conv2d
+        sizes = [channels_in + sum(map(_channels, self.conditions.values())), *[width] * (2 * num_blocks + 1),
+                 channels_out]
         self.layers = nn.ModuleList(layer(i, o, kernel_size, padding, generator) for i, o in zip(sizes, sizes[1:]))
         with torch.no_grad():
             self.layers[-1].weight.mul_(output_scale)
@@ -112,18 +85,20 @@ class ConvResNet(nn.Module):
         self._check(u, conditions)
         layer, *hidden, last = self.layers
         batch = u.shape[0]
-        h = layer(layer.enter(torch.cat([u, *self._channels(u, conditions)], 1) if conditions else u), batch)
+        h = layer(layer.enter(torch.cat([u, *self._normalised(u, conditions)], 1) if conditions else u), batch)
         for first, second in zip(hidden[::2], hidden[1::2]):
             h = h + second(torch.tanh(first(torch.tanh(h), batch)), batch)
         return last.leave(last(torch.tanh(h), batch), batch)
 
-    def _channels(self, u: Tensor, conditions: dict) -> list[Tensor]:
-        """Each condition as one constant channel (batch, 1, *spatial)."""
-        channels = []
-        for name, (centre, scale) in self.conditions.items():
-            value = (torch.as_tensor(conditions[name], dtype=u.dtype, device=u.device) - centre) / scale
-            channels.append(value.expand(u.shape[0]).view(-1, *[1] * (u.ndim - 1)).expand(-1, 1, *u.shape[2:]))
-        return channels
+    def _normalised(self, u: Tensor, conditions: dict) -> list[Tensor]:
+        """Each condition as channels (batch, channels, *spatial), constant ones unless it is a field."""
+        found = []
+        for name, condition in self.conditions.items():
+            value = (torch.as_tensor(conditions[name], dtype=u.dtype, device=u.device) - condition[0]) / condition[1]
+            if value.ndim < 2:
+                value = value.expand(u.shape[0]).view(-1, *[1] * (u.ndim - 1))
+            found.append(value.expand(-1, _channels(condition), *u.shape[2:]))
+        return found
 
     def _check(self, u: Tensor, conditions: dict) -> None:
         if u.ndim != self.ndim + 2 or u.shape[1] != self.channels_in or u.shape[0] % self.num_members:
@@ -136,10 +111,18 @@ class ConvResNet(nn.Module):
         if set(conditions) != set(self.conditions):
             raise ValueError(f"ConvResNet: called with conditions {sorted(conditions)}, built with "
                              f"{sorted(self.conditions)}; give exactly those")
-        for name, value in conditions.items():
-            if isinstance(value, Tensor) and value.shape not in ((), u.shape[:1]):
-                raise ValueError(f"ConvResNet: condition {name} has shape {tuple(value.shape)}, expected "
-                                 f"{tuple(u.shape[:1])}: one value per sample")
+        for name, condition in self.conditions.items():
+            value, per_sample = conditions[name], f"{tuple(u.shape[:1])}: one value per sample"
+            field, is_field = (len(u), _channels(condition), *u.shape[2:]), len(condition) == 3
+            if isinstance(value, Tensor) and value.shape not in ((), u.shape[:1], *[field] * is_field):
+                expected = f"{field}: a field on the state's grid, or {per_sample}" if is_field else (
+                    f"{per_sample}; a field has its number of channels in conditions, (centre, scale, channels)")
+                raise ValueError(f"ConvResNet: condition {name} has shape {tuple(value.shape)}, expected {expected}")
+
+
+def _channels(condition: tuple[float, ...]) -> int:
+    """Channels that a condition takes: one, or those of a field."""
+    return condition[2] if len(condition) == 3 else 1
 
 
 def num_members(chain: nn.Module) -> int:
@@ -202,99 +185,3 @@ def _with_parameters(network: ConvResNet, value) -> ConvResNet:
         module, _, attribute = name.rpartition(".")
         setattr(result.get_submodule(module), attribute, nn.Parameter(value(name)))
     return result
-
-
-class _Conv1d(nn.Module):
-    """Convolution as one product per member, on states (members, x * batch, channels).
-
-    With the points outside and the channels inside, a shift in x is one block copy, and the values under the
-    kernel are the rows of one matrix (members, x * batch, kernel_size * channels).
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, padding: tuple[Padding],
-                 generator: torch.Generator):
-        super().__init__()
-        self.padding, = padding
-        scale = 1 / math.sqrt(kernel_size * channels_in)
-        self.weight = nn.Parameter(scale * torch.randn(1, kernel_size, channels_in, channels_out, generator=generator))
-        self.bias = nn.Parameter(torch.zeros(1, 1, channels_out))
-
-    def enter(self, u: Tensor) -> Tensor:
-        return u.unflatten(0, (self.weight.shape[0], -1)).permute(0, 3, 1, 2).flatten(1, 2)
-
-    def leave(self, h: Tensor, batch: int) -> Tensor:
-        members = self.weight.shape[0]
-        return h.unflatten(1, (-1, batch // members)).permute(0, 2, 3, 1).flatten(0, 1)
-
-    def forward(self, h: Tensor, batch: int) -> Tensor:
-        block = batch // self.weight.shape[0]  # rows per point
-        if isinstance(self.padding, Periodic):
-            return _PeriodicConv.apply(h, self.weight, self.bias, block)
-        return _product(_columns(h, self.padding, self.weight.shape[1], block), self.weight, self.bias)
-
-
-def _columns(h: Tensor, padding: Padding, kernel_size: int, block: int, step: int = 1) -> Tensor:
-    """The values under the kernel, from left to right, or from right to left if ``step`` is -1.
-
-    Shapes: (members, x * batch, channels) -> (members, x * batch, kernel_size * channels).
-    """
-    padded = padding.pad(h, 1, kernel_size // 2, block)
-    return torch.cat([padded.narrow(1, i * block, h.shape[1]) for i in range(kernel_size)][::step], -1)
-
-
-def _product(columns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias, columns, weight.flatten(1, 2))
-
-
-class _PeriodicConv(torch.autograd.Function):
-    """Periodic convolution, both gradients from one set of columns: autograd would keep those of h and add shifts."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(h: Tensor, weight: Tensor, bias: Tensor, block: int) -> Tensor:
-        return _product(_columns(h, PERIODIC, weight.shape[1], block), weight, bias)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        h, weight, bias, ctx.block = inputs
-        ctx.save_for_backward(h, weight)
-        ctx.save_for_forward(h, weight)
-
-    @staticmethod
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
-        # g_h[x] = sum_k g[x - k] w_k^T and g_w_k = sum_x h[x]^T g[x - k]: both need g around x, from right to left.
-        h, weight = ctx.saved_tensors
-        columns = _columns(g, PERIODIC, weight.shape[1], ctx.block, -1)
-        g_h = torch.bmm(columns, weight.mT.flatten(1, 2)) if ctx.needs_input_grad[0] else None
-        g_weight = torch.bmm(h.mT, columns).unflatten(2, (weight.shape[1], -1)).transpose(1, 2)
-        return g_h, g_weight, g.sum(1, keepdim=True), None
-
-    @staticmethod
-    def jvp(ctx, h_t: Tensor, weight_t: Tensor, bias_t: Tensor, block_t: None) -> Tensor:
-        h, weight = ctx.saved_tensors
-        columns, columns_t = (_columns(x, PERIODIC, weight.shape[1], ctx.block) for x in (h, h_t))
-        return _product(columns, weight_t, bias_t) + _product(columns_t, weight, torch.zeros_like(bias_t))
-
-
-class _Conv2d(nn.Module):
-    """Grouped 2D convolution, one group per member, on states (batch, members * channels, x, y)."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, padding: tuple[Padding, ...],
-                 generator: torch.Generator):
-        super().__init__()
-        self.padding, self.kernel_size = padding, kernel_size
-        shape = (1, channels_out, channels_in, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.randn(shape, generator=generator) / math.sqrt(kernel_size**2 * channels_in))
-        self.bias = nn.Parameter(torch.zeros(1, channels_out))
-
-    def enter(self, u: Tensor) -> Tensor:
-        return u.unflatten(0, (self.weight.shape[0], -1)).transpose(0, 1).flatten(1, 2)
-
-    def leave(self, h: Tensor, batch: int) -> Tensor:
-        return h.unflatten(1, (self.weight.shape[0], -1)).transpose(0, 1).flatten(0, 1)
-
-    def forward(self, h: Tensor, batch: int) -> Tensor:
-        for axis, padding in enumerate(self.padding):
-            h = padding.pad(h, 2 + axis, self.kernel_size // 2)
-        return nn.functional.conv2d(h, self.weight.flatten(0, 1), self.bias.flatten(), groups=self.weight.shape[0])

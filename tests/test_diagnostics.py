@@ -163,8 +163,19 @@ def test_exponents_pass_through_a_traced_solver_and_a_network():
     assert torch.allclose(found[:, 0], growth.log() / 5, rtol=1e-5)
 
 
+def test_one_exponent_over_one_step_and_as_many_as_dimensions():
+    matrix = torch.diag(torch.tensor([3.0, 2.0]).double())
+    for k in (1, 2):
+        found = lyapunov_exponents(lambda u: u @ matrix, randn(4, 2), 1, num_exponents=k, warmup=60)
+        assert torch.allclose(found, torch.tensor([3.0, 2.0]).double()[:k].log().expand(4, k), rtol=1e-8)
+
+
 def test_exponents_are_refused_where_there_are_none():
     with pytest.raises(ValueError, match=r"num_exponents is 4.*1 \.\.\. 3"):
         lyapunov_exponents(lorenz, randn(1, 3), 10, num_exponents=4)
+    with pytest.raises(ValueError, match=r"num_exponents is 0.*1 \.\.\. 3 exponents"):
+        lyapunov_exponents(lorenz, randn(1, 3), 10, num_exponents=0)
+    with pytest.raises(ValueError, match="num_steps 0.*at least 1 step"):
+        lyapunov_exponents(lorenz, randn(1, 3), 0)
     with pytest.raises(ValueError, match="left the finite numbers"):
         lyapunov_exponents(lambda u: u**3, 10 + randn(1, 3), 50)

@@ -15,6 +15,7 @@ from dpbook_utils.coupling import Additive
 from dpbook_utils.data import Fresh, Sampler, cell_averages, random_fourier, random_velocity, simulate
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.objectives import Objective
+from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Rollout, Sequential, repeat
@@ -153,6 +154,22 @@ def test_data_seen_on_a_coarser_grid():
     assert fine.dt == coarse.dt == 0.01
     for name, values in coarse[1].items():
         assert torch.equal(values, fine[1][name] if values.ndim == 1 else cell_averages(fine[1][name], 8))
+
+
+def test_a_parameter_of_two_axes_is_no_field():
+    """The velocity (batch, 2) of a flow in two dimensions stays as it is when states are seen on a coarser grid."""
+    def initial(num_samples, generator, values):
+        u0 = 0.1 * random_fourier(num_samples, (8, 8), modes=2, seed=generator)
+        return {"u0": u0, "velocity": values["speed"][:, None] * torch.tensor([1.0, -0.5])}
+
+    solver, sampler = AdvectionDiffusion((8, 8), (1.0, 1.0), 0.01), Sampler(initial, {"diffusivity": 0.05,
+                                                                                    "speed": (0.1, 0.5)})
+    fine, coarse = (Fresh(solver, sampler, 2, 4, 0, observe=observe)[1]
+                    for observe in (None, functools.partial(cell_averages, num_points=4)))
+    assert coarse["velocity"].shape == (4, 2) and torch.equal(coarse["velocity"], fine["velocity"])
+    assert torch.equal(coarse["reference"], cell_averages(fine["reference"], 4))
+    with pytest.raises(ValueError, match=r"batch 1, sample 0 \(seed 0, diffusivity 0.05, speed 0.\d+\): u0 is not"):
+        Fresh(solver, sampler, 2, 4, 0, transform=lambda batch: {**batch, "u0": batch["u0"] / 0})[1]
 
 
 def test_input_and_answer_may_change_places():

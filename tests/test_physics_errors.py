@@ -160,8 +160,9 @@ def test_bad_grids():
         AdvectionDiffusion((8, 4), 1.0, 0.01)
     with pytest.raises(ValueError, match="num_substeps is 0"):
         KuramotoSivashinsky(48, 0.5, num_substeps=0)
-    with pytest.raises(ValueError, match="length is 151 ... 151; .* below pi num_points = 150.796.*take more points"):
-        KS(state(KS), length=151.0)
+    with pytest.raises(ValueError, match="length is 76 ... 76; .* at most pi/2 num_points = 75.3982.*take more points"):
+        KS(state(KS), length=76.0)
+    KS(state(KS), length=24 * pi)  # exactly the limit, in float32
 
 
 # Stability: every limit is the last stable value, and beyond it the scheme really is unstable.

@@ -23,6 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LAYERS = [
     {"settings"},
     {"physics"},
+    {"convolutions"},
     {"networks"},
     {"coupling", "noise", "gradients"},
     {"rollout"},

@@ -75,6 +75,7 @@ def test_repeat_is_one_operator(u0, solver):
     expected = Rollout(solver, 6)(u0, viscosity=VISCOSITY)
     assert torch.equal(Rollout(three, 2)(u0, viscosity=VISCOSITY), expected[:, 2::3])
     assert torch.equal(three(u0, viscosity=VISCOSITY), expected[:, 2])
+    assert torch.equal(repeat(solver, 1)(u0, viscosity=VISCOSITY), expected[:, 0])
 
 
 def test_nested_chains_lie_flat_for_policies_and_recording(u0, solver, network):

@@ -50,6 +50,20 @@ def test_five_seeds_never_give_a_verdict():
     assert MIN_SEEDS == 6 and stats.binomtest(MIN_SEEDS, MIN_SEEDS).pvalue < 0.05 < stats.binomtest(5, 5).pvalue
 
 
+def test_the_sign_test_without_wins_without_losses_and_with_ties():
+    only_losses = paired_ratio(B, HALF)
+    assert (only_losses.wins, only_losses.p_value) == (0, pytest.approx(2 / 2**6))
+    only_wins = paired_ratio(HALF, B)
+    assert (only_wins.wins, only_wins.p_value) == (6, pytest.approx(2 / 2**6))
+    single = paired_ratio([1.0], [1.0])
+    assert (single.wins, single.p_value) == (0, 1)
+    # Six wins, no loss and six ties: the ties leave the sign test as it is, but a is smaller in no more than half.
+    half_ties = paired_ratio([*HALF, *B], [*B, *B])
+    assert (half_ties.num_pairs, half_ties.wins, half_ties.p_value) == (12, 6, pytest.approx(2 / 2**6))
+    assert half_ties.high < 1 and not half_ties.smaller
+    assert paired_ratio([*HALF, *B[:5]], [*B, *B[:5]]).smaller
+
+
 @pytest.mark.parametrize("blown", [math.inf, math.nan])
 def test_a_blow_up_cannot_be_dropped(blown):
     """The five other pairs would say that a is better; with the sixth, nothing is decided."""

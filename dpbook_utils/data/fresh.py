@@ -30,8 +30,8 @@ class Fresh(IterableDataset):
         seeds: instead, one seed for each member of an ensemble: a batch is then len(seeds) groups of ``batch_size``
             samples, and group s is what ``seed=seeds[s]`` alone would give.
         warmup: steps taken first and dropped.
-        observe: what the data keeps of every state and of every parameter that is a field; for a network on a coarser
-            grid, ``functools.partial(cell_averages, num_points=32)``.
+        observe: what the data keeps of every state and of every parameter that is a field (batch, channels, *spatial);
+            for a network on a coarser grid, ``functools.partial(cell_averages, num_points=32)``.
         transform: from a batch to the batch that the network is trained on, if that is no trajectory: for an inverse
             problem, input and answer swapped.
         device: where the solver runs and the batches are.
@@ -74,7 +74,7 @@ class Fresh(IterableDataset):
             raise ValueError(f"Fresh: batch {k} of seeds {self.seeds} cannot be simulated: {error}") from error
         if self.observe is not None:
             states = self.observe(states)
-            taken = {name: self.observe(value) if value.ndim > 1 else value for name, value in taken.items()}
+            taken = {name: self.observe(value) if value.ndim > 2 else value for name, value in taken.items()}
         batch = {"u0": states[:, 0], "reference": states[:, 1:], **taken}
         if self.transform is not None:
             batch = dict(self.transform(batch))

@@ -92,7 +92,7 @@ def check_mended(objective: Objective | None, batch: Mapping[str, Tensor]) -> Fe
     if not isinstance(rollout.gradient, NoSolverGradient):
         return not_yet(f"The policy is {rollout.gradient!r}; the task is to train without the solver's gradient.")
     weights = objective.loss.weights_for(rollout.num_steps)
-    if not torch.equal(weights, torch.eye(rollout.num_steps)[-1]):
+    if not torch.equal(weights, torch.eye(rollout.num_steps).to(weights)[-1]):
         return not_yet("The loss is to sit at the last step only: TrajectoryLoss(final_step).")
     if rollout.record_after != 0:
         return not_yet("The loss lies behind the solver, and no path leads from there to N. Record the state "

@@ -34,6 +34,7 @@ class Burgers(Solver):
 
     required = ("viscosity",)
     optional = ("force", "local_viscosity")
+    fields = {"local_viscosity": 1, "interpolation": len(Interpolated.offsets)}
 
     def __init__(self, num_points: int, length: float, dt: float, advection=central):
         super().__init__(dt, (1, num_points))
@@ -41,11 +42,6 @@ class Burgers(Solver):
         self.dx = self.length / num_points
         self.advection = advection
         self.optional = type(self).optional + advection.parameters
-
-    def parameter_shape(self, name: str) -> tuple[int, ...]:
-        if name == "interpolation":
-            return len(Interpolated.offsets), self.state_shape[-1]
-        return self.state_shape if name == "local_viscosity" else super().parameter_shape(name)
 
     @like_state
     def step(self, u: Tensor, *, viscosity: Tensor, force: Tensor | None = None, local_viscosity: Tensor | None = None,

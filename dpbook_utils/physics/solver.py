@@ -5,7 +5,7 @@ with the call: ``solver(u, viscosity=nu)``.   Chapter: 00_solver_as_operator.
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,10 @@ class Solver(nn.Module):
     (``optional``), implements ``step``, and says in ``check_parameters`` and ``check_state`` which values
     it cannot integrate. Calling it checks the shapes, dtypes, devices and parameters, then runs ``step``.
 
+    Parameters are numbers, one per sample, but for ``force``, which is like the state, and those in ``fields``: there a
+    solver states how many channels a parameter has on the grid. ``required = ("gravity", "depth")`` and
+    ``fields = {"depth": 1}`` stand for gravity (batch,) and depth (batch, 1, *spatial).
+
     Attributes:
         dt: time step [s]; None for an operator that takes none, such as a projection.
         state_shape: ``(channels, *spatial)`` of one sample.
@@ -51,6 +55,7 @@ class Solver(nn.Module):
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    fields: Mapping[str, int] = {}
 
     def __init__(self, dt: float | None, state_shape: tuple[int, ...]):
         super().__init__()
@@ -74,7 +79,9 @@ class Solver(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement step(u, **parameters)")
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one sample's value of the parameter: scalar, except for a force field."""
+        """Shape of one sample's value of the parameter: scalar, except for a force and what ``fields`` names."""
+        if name in self.fields:
+            return self.fields[name], *self.state_shape[1:]
         return self.state_shape if name == "force" else ()
 
     def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
@@ -150,8 +157,9 @@ class Solver(nn.Module):
         if value.ndim == 0:
             value = value.expand(expected)
         if tuple(value.shape) != expected:
+            advice = "; a field has its number of channels in the solver's attribute fields" if value.ndim > 2 else ""
             raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}; "
-                             "give one value per sample, or a number for all")
+                             f"give one value per sample, or a number for all{advice}")
         if value.dtype != u.dtype or value.device != u.device:
             raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, "
                             f"the state {u.dtype} on {u.device}; use {name}.to(u)")
