@@ -234,6 +234,16 @@ def test_what_a_page_depends_on_decides_whether_it_is_executed_again(tmp_path):
     assert len(seen) == 11
 
 
+def test_pages_that_other_files_decide_are_read_in_every_build(root):
+    from types import SimpleNamespace
+
+    fresh = extension("fresh_pages")
+    assert fresh.outdated(None, SimpleNamespace(found_docs={"book/outcomes", "book/intro"}), (), (), ()) == fresh.PAGES
+    assert fresh.outdated(None, SimpleNamespace(found_docs={"book/intro"}), (), (), ()) == []
+    for page in fresh.PAGES:
+        assert "execution_mode: force" in (root / f"{page}.md").read_text(encoding="utf-8")
+
+
 def test_every_term_that_a_page_links_is_in_the_glossary(root):
     glossary = (root / "book/glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^(\w[\w -]*)\n  \S", glossary, re.MULTILINE)
