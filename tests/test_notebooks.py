@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from dpbook_utils.experiments import chapter_code
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES, MAX_COLUMNS = 14, 78  # of a cell that fits the page and the eye; about 12 lines is the aim
@@ -82,6 +84,28 @@ def test_imports_by_name_and_hides_no_warnings(path):
             assert not (isinstance(node, ast.Attribute) and node.attr in ("filterwarnings", "simplefilter")), "a filter"
 
 
-def test_asserts_what_it_says(path):
+def test_asserts_what_holds_everywhere_and_without_conditions(path):
     asserts = [node for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     assert asserts, "facts that the prose states are asserts in cells"
+    for tree in code(path):
+        for node in ast.walk(tree):
+            conditional = isinstance(node, ast.If) and any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+            assert not conditional, f"an assert that depends on something is an outcome:\n{ast.unparse(node)}"
+            asked = isinstance(node, ast.Attribute) and node.attr == "mode" or isinstance(node, ast.Name) and (
+                node.id == "FULL")
+            assert not asked, f"what a short run may miss is an outcome, not a guarded assert:\n{ast.unparse(tree)}"
+
+
+def test_states_its_outcomes_by_one_function_and_by_names_of_their_own(path):
+    assert chapter_code.statements(path), "what is trained or timed on the spot is stated by held(...)"
+    made = [node for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.Assign)
+            and "held" in {target.id for target in node.targets if isinstance(target, ast.Name)}]
+    assert [ast.unparse(node.value) for node in made] == [f"outcomes.of({path.stem!r})"]
+
+
+def test_derives_only_the_generator_from_its_seeds_beside_the_constants(path):
+    """A repetition shifts the seeds behind the cell of constants."""
+    cell = next(tree for tree in code(path) if "SEED" in assigned(tree))
+    users = [statement for statement in cell.body for node in ast.walk(statement) if isinstance(node, ast.Name)
+             and node.id in ("SEED", "SEEDS") and isinstance(node.ctx, ast.Load)]
+    assert [ast.unparse(statement) for statement in users] == ["generator = settings.reproducible(SEED)"]

@@ -1,0 +1,256 @@
+"""Outcomes: they never stop a run, their rate belongs to the code that was measured, and repetitions can be resumed."""
+
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from dpbook_utils.experiments import chapter_code, outcomes, repetitions
+from dpbook_utils.experiments.outcomes import Outcomes, Rate, rate, truth
+from dpbook_utils.experiments.repetitions import Repetition
+from dpbook_utils.experiments.results import ResultError
+
+NAN = float("nan")
+CELLS = ("%pip install nothing", "# seeds\nSEED, limit = 3, 0.5\nSEEDS = range(2)", 'held("a is small", SEED < limit)',
+         "b = [SEED, *SEEDS]", 'held("b is long", len(b) > 2)', "after = 1")
+
+
+def notebook(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def repetition(number=0, held=True, code="c0de", chapter="tiny", failed=None):
+    return Repetition(chapter, number, "as the machine does", failed, {"a is small": {"held": held, "code": code}},
+                      {"seconds": 1.0})
+
+
+@pytest.mark.parametrize("condition, expected", [
+    (True, True), (False, False), (np.float64(1) < 2, True), (torch.tensor(1.0) < 2, True), (np.array([[True]]), True),
+    (torch.tensor([False]), False), (pandas.Series([2]) > 1, True), (NAN, False), (torch.tensor(NAN), False),
+    (torch.tensor(NAN) < 1, False), (np.nan > 1, False), (0 < torch.tensor(NAN) < 1, False)])
+def test_an_outcome_says_whether_it_held_and_never_raises(condition, expected, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("DPBOOK_MODE", "full")
+    assert Outcomes("tiny", tmp_path)("a is small", condition) is None
+    word = "held" if expected else "did not hold"
+    assert " ".join(capsys.readouterr().out.split()) == f"A is small: {word} in this run; not yet measured how often."
+    assert repetitions.seen.pop() == ("a is small", expected)
+
+
+@pytest.mark.parametrize("condition", [None, 1, 0.5, "yes", [True], torch.tensor([True, True]), np.array([True, False]),
+                                       torch.tensor(1.0), pandas.Series([True, True])])
+def test_what_is_no_truth_value_is_refused_in_one_sentence(condition):
+    with pytest.raises(TypeError, match=r"^the outcome 'a' was given \w+ .* one\s*truth value is expected: .*all"):
+        truth(condition, "a")
+
+
+def test_a_rate_counts_the_repetitions_of_this_code_only():
+    stored = [repetition(0), repetition(1, False), repetition(2), repetition(3, None, failed="cell 1: E"),
+              repetition(4, code="older")]
+    assert rate(stored, "a is small", "c0de") == Rate(2, 3, 1)
+    assert str(Rate(2, 3, 1)) == "2 of 3; 1 more ended with an error before it"
+    assert str(Rate(11, 12)) == "11 of 12"
+    assert rate(stored, "a is small", "newer") == rate(stored, "b", "c0de") == Rate()
+    assert str(Rate()) == outcomes.UNKNOWN
+
+
+def test_the_line_has_the_stored_rate_and_a_short_run_none(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(outcomes, "executed", lambda: ["SEED = 1"])
+    for number, held in enumerate((True, True, False)):
+        repetitions.save(repetition(number, held, chapter_code.fingerprint(["SEED = 1  # anything"])), tmp_path)
+    for mode, said in (("full", "held in this run; 2 of 3 when repeated."),
+                       ("short", "held in this short run; rates are those of full runs.")):
+        monkeypatch.setenv("DPBOOK_MODE", mode)
+        Outcomes("tiny", tmp_path)("a is small", True)
+        assert " ".join(capsys.readouterr().out.split()) == f"A is small: {said}"
+    monkeypatch.setenv("DPBOOK_MODE", "full")
+    monkeypatch.setattr(outcomes, "executed", lambda: ["SEED = 2"])
+    Outcomes("tiny", tmp_path)("a is small", False)
+    assert "did not hold in this run; not yet measured" in " ".join(capsys.readouterr().out.split())
+    repetitions.seen.clear()
+
+
+def test_a_long_line_is_folded(capsys, tmp_path):
+    Outcomes("tiny", tmp_path)("a very " + "long " * 20 + "statement", True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 78
+    repetitions.seen.clear()
+
+
+@pytest.mark.parametrize("source", ['held("a is small", 1)\nheld("a is small", 2)', 'held(f"a {b}", 1)', "held(a=1)"])
+def test_an_outcome_has_a_name_of_its_own_that_is_written_out(source, tmp_path):
+    with pytest.raises(ValueError, match="tiny.ipynb states the outcome held.* written out"):
+        chapter_code.statements(notebook(tmp_path / "tiny.ipynb", source))
+
+
+def changed(tmp_path, **replaced):
+    """Which outcomes of ``CELLS`` keep their rate when cells are replaced."""
+    before = chapter_code.statements(notebook(tmp_path / "tiny.ipynb", *CELLS))
+    sources = [replaced.get(f"cell_{k}", source) for k, source in enumerate(CELLS)]
+    after = chapter_code.statements(notebook(tmp_path / "tiny.ipynb", *sources))
+    return [name for name in before if after[name] == before[name]]
+
+
+def test_a_rate_is_lost_by_a_change_of_the_code_before_it(tmp_path):
+    names = ["a is small", "b is long"]
+    assert changed(tmp_path, cell_1='"""Said."""\nSEED, limit = (3, 0.5)  # other words\n\n\nSEEDS = range(2)') == names
+    assert changed(tmp_path, cell_0="%pip install something", cell_5="after = 2") == names
+    assert changed(tmp_path, cell_3="b = [*SEEDS, SEED]") == names[:1]
+    assert changed(tmp_path, cell_1="SEED, limit = 4, 0.5\nSEEDS = range(2)") == []
+
+
+def test_a_rate_is_lost_by_a_change_of_what_the_chapter_imports(tmp_path, monkeypatch):
+    package = tmp_path / "dpbook_utils"
+    texts = {"__init__": "", "near": "from .data import far\n", "data/__init__": "", "data/far": "x = 1\n",
+             "figures": "colour = 1\n", "other": "y = 1\n", "experiments/__init__": "",
+             "experiments/verdicts_e1": "z = 1\n"}
+    monkeypatch.setattr(chapter_code, "PACKAGE", package)
+
+    def mark(**replaced):
+        for name, text in {**texts, **replaced}.items():
+            (package / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
+            (package / f"{name}.py").write_text(text)
+        chapter_code._module.cache_clear()
+        return chapter_code.fingerprint(["from dpbook_utils import figures, near\n"
+                                         "from dpbook_utils.experiments import verdicts_e1\nimport numpy"])
+
+    first = mark()
+    assert mark(near='"""Said."""\nfrom .data import far  # why\n') == first
+    assert mark(figures="colour = 2\n", other="y = 2\n", **{"experiments/verdicts_e1": "z = 2\n"}) == first
+    assert mark(**{"data/far": "x = 2\n"}) != first and mark(near="from .data import far\ny = 1\n") != first
+    assert mark() == first
+    chapter_code._module.cache_clear()
+
+
+def test_what_the_chapters_depend_on_is_found_in_the_package():
+    names, waiting = set(), ["dpbook_utils.experiments.kuramoto_sivashinsky"]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            waiting += chapter_code._module(name)[1]
+    assert {"dpbook_utils.physics.trace", "dpbook_utils.physics.solver", "dpbook_utils.networks"} <= names
+    assert not [name for name in names if name.split(".")[1] in chapter_code.SHOWING or name.endswith("claims")]
+
+
+def test_a_cell_that_is_run_again_changes_nothing(monkeypatch):
+    history = SimpleNamespace(input_hist_raw=["", "a = 1", "held(...)", "b = 2", "held(...)"])
+    shell = SimpleNamespace(history_manager=history)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert outcomes.executed() == ["a = 1", "held(...)"]
+    assert chapter_code.fingerprint(["a = 1", "b = 2", "a = 1"]) == chapter_code.fingerprint(["a = 1", "b = 2"])
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert outcomes.executed() == []
+
+
+def test_seeds_are_shifted_behind_the_cell_that_states_them():
+    source = "SEED, WIDTH = 3, 8\nSEEDS = range(2, 5)\ngenerator = settings.reproducible(SEED)"
+    names = {"settings": SimpleNamespace(reproducible=lambda seed: ("seeded", seed))}
+    exec(source + repetitions.shifted(source, 2000), names)
+    assert (names["SEED"], names["SEEDS"], names["generator"], names["WIDTH"]) == (
+        2003, range(2002, 2005), ("seeded", 2003), 8)
+    assert repetitions.shifted(source, 0) == repetitions.shifted("for k in SEEDS:\n    SEED", 1000) == ""
+    assert repetitions.shifted("%pip install", 1000) == ""
+
+
+@pytest.mark.parametrize("damage, reason", [
+    (lambda text: text[:-20], "truncated"), (lambda text: text.replace("true", "false"), "edited"),
+    (lambda text: text.replace('"outcomes"', '"income"'), "no repetition"), (lambda text: "[1]", "no repetition"),
+    (lambda text: text.replace('"repetition": 0', '"repetition": 1'), "edited")])
+def test_a_damaged_file_is_named_refused_and_left(damage, reason, tmp_path, capsys):
+    page = notebook(tmp_path / "tiny.ipynb", 'held("a is small", True)')
+    repetitions.save(repetition(), tmp_path)
+    path = repetitions.file("tiny", 0, tmp_path)
+    assert repetitions.read(path) == repetition()
+    path.write_text(damage(path.read_text()))
+    left = path.read_bytes()
+    with pytest.raises(ResultError, match=rf"00\.json .*{reason}.*(?s:.)*left as it is.*rm .*run tiny"):
+        repetitions.read(path)
+    assert outcomes.measure([page], 1, 1, tmp_path) == 1
+    assert path.read_bytes() == left and "00.json" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=reason):
+        assert not Outcomes("tiny", tmp_path).stored
+
+
+def test_a_file_under_another_name_is_refused(tmp_path):
+    repetitions.save(repetition(), tmp_path)
+    moved = repetitions.file("tiny", 0, tmp_path).rename(repetitions.file("tiny", 7, tmp_path))
+    with pytest.raises(ResultError, match="holds repetition 0 of tiny, so it was renamed"):
+        repetitions.read(moved)
+
+
+def test_repetitions_are_run_once_with_their_own_seeds_and_rounding(tmp_path, capsys):
+    constants = "import os\nfrom dpbook_utils.experiments import outcomes\nSEED, SEEDS = 0, range(2)\n"
+    constants += 'held = outcomes.of("tiny")'
+    page = notebook(tmp_path / "tiny.ipynb", "%pip --version", constants,
+                    'held("the seed is small", SEED + SEEDS[1] < 9)',
+                    'held("rounding is usual", "ATEN_CPU_CAPABILITY" not in os.environ)', "assert SEED < 9",
+                    'held("the seed is small again", os.environ["DPBOOK_MODE"] == "full")', "after_the_last = 1 / 0")
+    assert outcomes.measure([page], 2, 2, tmp_path) == 0
+    assert "ended by code cell 5: AssertionError" in capsys.readouterr().out
+    first, second = (repetitions.read(repetitions.file("tiny", k, tmp_path)) for k in (0, 1))
+    assert [one["held"] for one in first.outcomes.values()] == [True, True, True] and first.failed is None
+    assert [one["held"] for one in second.outcomes.values()] == [False, False, None]
+    assert (first.rounding, second.rounding) == tuple(repetitions.ROUNDINGS)
+    assert list(map(str, outcomes.rates(page, tmp_path).values())) == [
+        "1 of 2", "1 of 2", "1 of 1; 1 more ended with an error before it"]
+    assert repetitions.missing(page, 3, tmp_path) == ([2], [])  # it goes on where it was
+    old = page.read_text()
+    page.write_text(old.replace("range(2)", "range(3)"))
+    assert repetitions.missing(page, 2, tmp_path) == ([0, 1], [])
+    assert set(map(str, outcomes.rates(page, tmp_path).values())) == {outcomes.UNKNOWN}
+
+
+def test_a_process_that_dies_is_told_and_stores_nothing(tmp_path, capsys):
+    page = notebook(tmp_path / "tiny.ipynb", "import os\nos._exit(7)", 'held("a is small", True)')
+    assert outcomes.measure([page], 1, 1, tmp_path) == 1
+    assert "tiny, repetition 0, stored nothing (exit status 7)" in capsys.readouterr().err
+    assert not repetitions.file("tiny", 0, tmp_path).exists()
+
+
+def test_a_kernel_shows_the_rate_of_its_own_cells(tmp_path, monkeypatch):
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("DPBOOK_MODE", "full")
+    made = ("from pathlib import Path\nfrom dpbook_utils.experiments.outcomes import Outcomes\n"
+            f"held = Outcomes('tiny', Path({str(tmp_path)!r}))")
+    page = notebook(tmp_path / "tiny.ipynb", "%pip --version", made, 'held("a is small", False)', "1 + 1")
+    code = chapter_code.statements(page)["a is small"]
+    for number in range(2):
+        repetitions.save(repetition(number, held=not number, code=code), tmp_path)
+    shown = NotebookClient(nbformat.read(page, 4), kernel_name="python3").execute()
+    assert shown.cells[2].outputs[0].text == "A is small: did not hold in this run; 1 of 2 when repeated.\n"
+
+
+def test_commands_say_what_is_wrong(tmp_path, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as stopped:
+        outcomes.main(["run", "99_nothing"])
+    assert stopped.value.code == 2 and "no chapter '99_nothing'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        outcomes.main(["run", "--repeats", "0"])
+    assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert outcomes.measure([], 1, 1, tmp_path / "file") == 1
+    assert "cannot be written to" in capsys.readouterr().err
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(repetitions, "measure", interrupted)
+    assert outcomes.measure([], 1, 1, tmp_path) == 130 and "goes on" in capsys.readouterr().err
+
+
+def test_every_stored_repetition_is_sound_and_of_a_chapter():
+    chapters = repetitions.chapters()
+    assert "03_unrolling" in chapters and "own_solver" in chapters
+    for path in repetitions.folder().rglob("*.json"):
+        stored = repetitions.read(path)
+        assert stored.chapter in chapters, f"{path} belongs to no chapter: delete it"
+        assert json.loads(path.read_text())["provenance"]["device"] and math.isfinite(stored.provenance["seconds"])
