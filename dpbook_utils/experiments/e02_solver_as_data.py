@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from ..data import Fresh
 from ..objectives import Objective
 from . import parametric_burgers as problem
-from .e04_forced import Baseline
-from .e04_unrolling import Persistence
 from .setups import Setup, train
 from .spec import Specification, Task
+from .steps import Baseline, Persistence
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 from .verdicts_e02 import BUDGETS, LONGER, SEEDS, SIZES

@@ -12,9 +12,8 @@ from .e02_solver_as_data import fitted, rows
 from .spec import Specification, Task
 from .verdicts_e02 import LOSSES
 
-GRID = (1e-3, 3e-3, 1e-2)
 BUDGET = 750
-_VARIANTS = tuning.at_rates(rows(), GRID)
+_VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 
 SPEC = Specification(
     id="e02_tuning", title="Learning rates of E02", chapter="02_solver_as_data", variants=_VARIANTS, seeds=(100, 101),
