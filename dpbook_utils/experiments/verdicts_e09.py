@@ -7,9 +7,8 @@ import numpy as np
 import pandas
 
 from .claims import Claim, Verdict
-from .findings import Finding, conclude, per_seed, smaller
+from .findings import SMALLER, Finding, conclude, per_seed, smaller
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
 
 SEEDS = (0, 1, 2, 3, 4, 5)
 UPDATES = 400  # of every training that is compared at equal updates
