@@ -8,6 +8,7 @@ from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.experiments import e04_unrolling, e08_history, e08_noise, e08_periodic, e08_rows, e08_small
 from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.experiments import verdicts_e08 as verdicts
+from dpbook_utils.experiments.e08_design import SIGMAS
 from dpbook_utils.experiments.e08_rows import Noise, Phases, Variant
 from dpbook_utils.experiments.setups import Setup
 from dpbook_utils.gradients import NoSolverGradient
@@ -214,7 +215,7 @@ def test_drift_is_the_change_of_the_mean(monkeypatch):
 def test_rows_differ_from_their_base_in_the_noise_alone(module):
     variants = module.SPEC.variants
     for family, base in verdicts.BASE.items():
-        for sigma in verdicts.SIGMAS:
+        for sigma in SIGMAS:
             row = variants.get(verdicts.name(family, sigma))
             if row is None:
                 continue

@@ -17,7 +17,6 @@ from dpbook_utils.physics.obstacle import ChannelDivergence
 from dpbook_utils.physics.wake import Forces
 from dpbook_utils.rollout import Sequential
 
-SEEDS = verdicts_e09.SEEDS
 NX, NY = wake.SETTINGS["num_points"]
 
 

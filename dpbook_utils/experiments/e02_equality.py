@@ -17,9 +17,9 @@ from ..coupling import Additive
 from ..data import Fresh
 from ..rollout import Sequential
 from . import parametric_burgers as problem
+from .e02_design import EQUALITY_BUDGET, SEEDS
 from .setups import Setup, train
 from .spec import Specification, Task
-from .verdicts_e02 import EQUALITY_BUDGET, SEEDS
 
 PER_BATCH = problem.SETTINGS["num_steps"] * problem.SETTINGS["trajectories_per_batch"]
 _VARIANTS = {"one step": 1, "four steps": 4}

@@ -10,9 +10,9 @@ from ..physics.solver import select
 from . import e02_solver_as_data as e02
 from . import parametric_burgers as problem
 from . import rollouts
+from .e02_design import BUDGETS, SIZES
 from .spec import Specification, Task
 from .steps import Persistence
-from .verdicts_e02 import BUDGETS, SIZES
 
 SEEDS = (0, 1, 2)
 SCALE = 2.0  # of the pictures [m/s]

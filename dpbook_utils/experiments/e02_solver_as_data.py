@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from ..data import Fresh
 from ..objectives import Objective
 from . import parametric_burgers as problem
+from .e02_design import BUDGETS, LONGER, SEEDS, SIZES
 from .setups import Setup, train
 from .spec import Specification, Task
 from .steps import Baseline, Persistence
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
-from .verdicts_e02 import BUDGETS, LONGER, SEEDS, SIZES
 from .verdicts_e02 import CLAIMS as CLAIMS
 
 NEW_SEED = 500  # of the samples that no training sees, above those of the training

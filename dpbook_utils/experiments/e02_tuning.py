@@ -8,9 +8,9 @@ from torch import Tensor
 
 from . import parametric_burgers as problem
 from . import tuning
+from .e02_design import LOSSES
 from .e02_solver_as_data import fitted, rows
 from .spec import Specification, Task
-from .verdicts_e02 import LOSSES
 
 BUDGET = 750
 _VARIANTS = tuning.at_rates(rows(), tuning.GRID)

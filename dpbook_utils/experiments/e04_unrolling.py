@@ -17,6 +17,7 @@ from ..gradients import NoSolverGradient, Pushforward, Truncated
 from ..losses import final_step
 from ..objectives import from_batch, from_solver
 from . import kuramoto_sivashinsky as ks
+from .e04_design import BUDGETS, BUDGETS_ONE
 from .kuramoto_sivashinsky import Baseline
 from .setups import Setup, train, warm_up
 from .spec import Specification, Task
@@ -24,7 +25,6 @@ from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 from .verdicts_e04 import CLAIMS as CLAIMS
 
-BUDGETS = (1500, 6000, 24000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
 SIGMA = 0.0132  # a hundredth of the data's standard deviation
@@ -88,7 +88,7 @@ def _budgets(name: str, variant: Variant | Baseline) -> tuple[int, ...]:
         return (0,)
     if not variant.predictor and name.removesuffix(", small") not in MAIN:
         return BUDGETS[:2]
-    return BUDGETS + ((96000,) if name == "ONE" else ())  # as much wall-clock as the unrolled ones need
+    return BUDGETS_ONE if name == "ONE" else BUDGETS
 
 
 _VARIANTS = variants()

@@ -17,6 +17,7 @@ from ..coupling import Additive, AdditiveRHS, Multiplicative, SolverParameter
 from ..physics.advection import Interpolated
 from ..rollout import Sequential
 from . import coarse_burgers as problem
+from .e05_design import BUDGETS
 from .setups import Setup, train
 from .spec import Specification, Task
 from .steps import Persistence, Rate
@@ -24,7 +25,6 @@ from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 from .verdicts_e05 import CLAIMS as CLAIMS
 
-BUDGETS = (1500, 6000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all variants draw windows of this length, so that they see the same ones
 CHECK_BUDGET = 8

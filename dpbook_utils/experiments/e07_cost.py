@@ -32,8 +32,8 @@ from ..training import Gradients
 from ..update import TracedGradients
 from . import e07_long_horizons as e07
 from . import kuramoto_sivashinsky as ks
+from .e07_design import LENGTHS
 from .spec import Specification, Task
-from .verdicts_e07 import LENGTHS
 
 BATCH = 96
 LENGTH = 6.0  # of a domain so short that every wave decays; only what an untrained network adds may overflow in the end

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from . import e08_rows
 from . import periodic_waves as problem
+from .e08_design import LONG, PERIODIC_GRID, SEEDS, SHORT, name
 from .e08_noise import LONGEST, ONE, UNROLLED, WIG_8, noisy
 from .e08_rows import Variant
 from .spec import Specification, Task
 from .steps import Persistence
 from .trainings import no_training
-from .verdicts_e08 import LONG, PERIODIC_GRID, SEEDS, SHORT, name
 
 REGIONS = ("inside",)
 _BASELINES = {"persistence": Persistence, "P": problem.coarse_solver}

@@ -9,10 +9,10 @@ import pandas
 
 from .claims import Claim, Verdict
 from .comparisons import Smaller, cross
+from .e01_design import INVERSE_BUDGETS, LAW_BUDGETS
 from .findings import SMALLER, Finding, conclude, per_seed, smaller
 from .ledger import STATEMENTS
 
-INVERSE_BUDGETS, LAW_BUDGETS = (300, 1200), (100, 400)
 LEFT = 0.2  # of the divergence, at most
 DISTANCE = "distance to the nearest answer"
 

@@ -13,20 +13,12 @@ import pandas
 
 from . import statistics
 from .claims import Claim, Effect, Verdict
+from .e02_design import BUDGETS, EQUALITY_BUDGET, LONGER, LOSSES, SEEDS, SIZES, SUBSTEPS, substeps
 from .findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
 from .ledger import STATEMENTS
 
-BUDGETS = (1500, 6000)
-EQUALITY_BUDGET = 100
 LAST = BUDGETS[-1]
-SEEDS = (0, 1, 2, 3, 4, 5)
-SIZES = (16, 64, 256, 1024)
-# Of the sets that fresh data beats at equal updates: as long as 6,000 fresh updates take. Added after the results of
-# BUDGETS were seen, so it is shown and decides nothing.
-LONGER = {16: 12000, 64: 12000}
-LOSSES = ("supervised", "DP")
 PER_BATCH = 4  # trajectories per batch and seed
-SUBSTEPS = (1, 2, 4, 6, 8, 16, 32, 64)  # of the throughput measurement; the study's reference solver has 6
 STUDY = 6
 MEASURES = {"error.inside": "error inside", "error.edge": "error on the edge",
             "long_error.inside": "error over 200 steps inside"}  # {metric: in words}
@@ -56,11 +48,6 @@ class Seconds(NamedTuple):
 def variant(size: int | None, loss: str) -> str:
     """The name of a data set, fresh if it has no size, with a loss."""
     return f"{'fresh' if size is None else f'{size} stored'}, {loss}"
-
-
-def substeps(number: int) -> str:
-    """The variant's name in the throughput measurement."""
-    return f"{number} sub-steps" if number > 1 else "1 sub-step"
 
 
 def seconds(e02: pandas.DataFrame, throughput: pandas.DataFrame, loss: str) -> Seconds | None:

@@ -21,11 +21,10 @@ import pandas
 from . import statistics
 from .claims import Claim, Verdict
 from .comparisons import Lower, Smaller, SmallerInTime, cross
+from .e04_design import BUDGETS, BUDGETS_ONE
 from .findings import DIVERGED, SMALLER, Finding, common_seeds, conclude, judged, per_seed, smaller
 from .ledger import STATEMENTS
 
-BUDGETS = (1500, 6000, 24000)
-BUDGETS_ONE = (*BUDGETS, 96000)
 LAST = BUDGETS[-1]
 REGIONS = ("inside", "below", "above")
 UNROLLED = (3, 8)

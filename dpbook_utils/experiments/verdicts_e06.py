@@ -8,11 +8,10 @@ import pandas
 
 from .claims import Claim, Verdict
 from .comparisons import WORDS
+from .e06_design import BUDGETS, SEEDS
 from .findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
 from .ledger import STATEMENTS
 
-BUDGETS = (1500, 6000)
-SEEDS = (0, 1, 2, 3, 4, 5)
 LAST = BUDGETS[-1]
 SHARED = {"WIG-8": "every step, WIG", "NOG-8": "every step, NOG", "TERMINAL-8": "terminal, WIG",
           "PUSHFORWARD-8": "terminal, NOG"}  # variants of E04 that are placements

@@ -13,15 +13,11 @@ import pandas
 from . import findings
 from .claims import Claim, Effect, Verdict
 from .comparisons import Smaller
+from .e07_design import BUDGET, FIRST, HORIZONS, LENGTHS, LONG_BUDGET, RATES
 from .findings import DIVERGED, SMALLER, Finding, between, common_seeds, conclude, lower, per_seed, smaller
 from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
 
-HORIZONS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # of e07_gradients
-FIRST = 16  # slopes are taken from this horizon on, when gradients have turned to the growing directions
-BUDGET, LONG_BUDGET = 1500, 6000
-RATES = (3e-4, 1e-3, 3e-3)
-LENGTHS = (1, 4, 16, 64, 256)  # unroll lengths of e07_cost
 ERROR = "error.inside"
 COSTS = {"time": "relative", "memory": "memory"}  # what is compared of e07_cost: time in turn with supervised training
 PARTS = ("small last layer", "clipping", "curriculum")
