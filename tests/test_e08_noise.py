@@ -183,7 +183,7 @@ def test_two_phases_are_two_trainings_one_after_the_other(monkeypatch):
     monkeypatch.setattr(e08_rows, "train", train)
     row = e08_noise.phases(e08_noise.noisy("white", 0.01), 1e-3)
     assert isinstance(row, Phases) and row.then.setup.learning_rate == 1e-3
-    e08_rows.fitted(ks, row, ks.ensemble(SEEDS, *SMALL_WIDTH), SEEDS, 100, None)
+    e08_rows.train_phases(ks, row, ks.ensemble(SEEDS, *SMALL_WIDTH), SEEDS, 100, None)
     assert calls == [(1, 1, 125, True), (3, 3, 50, False)]
 
 
@@ -204,7 +204,7 @@ def test_drift_is_the_change_of_the_mean(monkeypatch):
             return u + 0.001
 
     monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
-    found = e08_rows.judged(ks, Lift(), 1, ("inside",))
+    found = e08_rows.measured(ks, Lift(), 1, ("inside",))
     assert float(found["drift.inside"]) == pytest.approx(0.024 / e08_rows.deviation(ks), rel=0.01)
 
 

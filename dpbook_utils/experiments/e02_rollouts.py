@@ -40,7 +40,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
         step = problem.coarse_solver() if variant == "P" else Persistence()
         return rollouts.without_training(lambda: predicted(step), SCALE)
     row = SPEC.variants[variant]
-    step, history, _ = e02.fitted(row, problem.ensemble(seeds), seeds, budget)
+    step, history = e02.fitted(row, problem.ensemble(seeds), e02.data(row, seeds), budget)
     return rollouts.trained(row.setup, step, history, windows(len(seeds)), predicted(step), seeds, SCALE)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from . import parametric_burgers as problem
 from . import tuning
 from .e02_design import LOSSES
-from .e02_solver_as_data import fitted, rows
+from .e02_solver_as_data import data, fitted, rows
 from .spec import Specification, Task
 
 BUDGET = 750
@@ -23,7 +23,8 @@ SPEC = Specification(
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
-    step, _, _ = fitted(SPEC.variants[variant], problem.ensemble(seeds), seeds, budget)
+    row = SPEC.variants[variant]
+    step, _ = fitted(row, problem.ensemble(seeds), data(row, seeds), budget)
     return {"error": problem.validation_error(step, len(seeds))}
 
 

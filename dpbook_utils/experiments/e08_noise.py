@@ -84,7 +84,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        return {**e08_rows.judged(ks, row.step(), 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(ks, row.step(), 1, REGIONS), **no_training()}
     return e08_rows.run(e08_history if on_history(variant) else ks, row, seeds, budget, REGIONS, LONGEST)
 
 

@@ -41,7 +41,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if variant in _BASELINES:
-        return {**e08_rows.judged(problem, row(), 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(problem, row(), 1, REGIONS), **no_training()}
     return e08_rows.run(problem, row, seeds, budget, REGIONS, LONGEST)
 
 

@@ -85,7 +85,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     problem = sys.modules[__name__]
     if variant == "P":
-        return {**e08_rows.judged(problem, ks.coarse_solver(), 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(problem, ks.coarse_solver(), 1, REGIONS), **no_training()}
     return e08_rows.run(problem, SPEC.variants[variant], seeds, budget, REGIONS, None)
 
 
