@@ -242,7 +242,7 @@ def test_throughput_verdict(values, outcome):
 
 
 def test_stored_and_fresh_outputs_of_the_solver_give_the_same_weights_after_100_updates():
-    found = e02_equality.compare(1, 0, 100)
+    found = e02_equality.difference(1, 0, 100)
     assert found == {"equal": 1.0, "graph": 0.0, "distance": 0.0}
 
 
@@ -251,7 +251,7 @@ def test_equality_is_lost_with_other_samples_and_with_four_steps(tmp_path):
     others = store(e02_equality.solved(1), tmp_path / "others", 3, progress=False)
     network_of_seed_0 = e02_equality.train_stored(others, 0, 3)
     assert not torch.equal(ours, network_of_seed_0) and not any(graphs)
-    found = e02_equality.compare(4, 0, 3)
+    found = e02_equality.difference(4, 0, 3)
     assert found["equal"] == 0 and found["graph"] == 1 and found["distance"] > 1e-3
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from dpbook_utils.experiments import claims, e03_perturbations, verdicts_e03
 from dpbook_utils.experiments import e03_error_growth as e03
 from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_utils.experiments.findings import between
 from dpbook_utils.physics.solver import Solver
 
 
@@ -161,10 +162,10 @@ def test_all_trained_hybrids_with_the_larger_network_are_asked():
 
 
 def test_between_is_contradicted_outside_of_its_limits_only():
-    near, far = (verdicts_e03.between("", pandas.Series(value * np.linspace(0.97, 1.03, 6)), 0.9, 1.1).effect
+    near, far = (between("", pandas.Series(value * np.linspace(0.97, 1.03, 6)), 0.9, 1.1).effect
                  for value in (1.11, 2.0))
     assert (near.reading, far.reading) == ("undecided", "the other way")
-    assert verdicts_e03.between("", pandas.Series(np.linspace(0.8, 1.1, 6)), 0.9, 1.1).effect.holds, "the mean decides"
+    assert between("", pandas.Series(np.linspace(0.8, 1.1, 6)), 0.9, 1.1).effect.holds, "the mean decides"
 
 
 def test_verdict_on_error_growth_without_results_is_undecided():

@@ -10,6 +10,7 @@ from dpbook_utils.experiments import e04_forced, e04_forced_tuning, results
 from dpbook_utils.experiments import e04_unrolling as e04
 from dpbook_utils.experiments import forced_burgers as problem
 from dpbook_utils.experiments.spec import describe
+from dpbook_utils.experiments.steps import Persistence
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_the_coarse_solver_is_stable_and_a_finer_one_is_better():
 
 
 def test_persistence_is_the_worst():
-    held = problem.evaluate(e04.Persistence(), 1)
+    held = problem.evaluate(Persistence(), 1)
     data = problem.trajectories("inside")
     states, _ = data.on(32)
     expected = evaluation.relative_l2(states[:, :1].expand(-1, 12, -1, -1), states[:, 1:13])

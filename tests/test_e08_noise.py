@@ -8,6 +8,7 @@ from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.experiments import e04_unrolling, e08_history, e08_noise, e08_periodic, e08_rows, e08_small
 from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.experiments import verdicts_e08 as verdicts
+from dpbook_utils.experiments.e08_design import SIGMAS
 from dpbook_utils.experiments.e08_rows import Noise, Phases, Variant
 from dpbook_utils.experiments.setups import Setup
 from dpbook_utils.gradients import NoSolverGradient
@@ -182,7 +183,7 @@ def test_two_phases_are_two_trainings_one_after_the_other(monkeypatch):
     monkeypatch.setattr(e08_rows, "train", train)
     row = e08_noise.phases(e08_noise.noisy("white", 0.01), 1e-3)
     assert isinstance(row, Phases) and row.then.setup.learning_rate == 1e-3
-    e08_rows.fitted(ks, row, ks.ensemble(SEEDS, *SMALL_WIDTH), SEEDS, 100, None)
+    e08_rows.train_phases(ks, row, ks.ensemble(SEEDS, *SMALL_WIDTH), SEEDS, 100, None)
     assert calls == [(1, 1, 125, True), (3, 3, 50, False)]
 
 
@@ -203,7 +204,7 @@ def test_drift_is_the_change_of_the_mean(monkeypatch):
             return u + 0.001
 
     monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
-    found = e08_rows.judged(ks, Lift(), 1, ("inside",))
+    found = e08_rows.measured(ks, Lift(), 1, ("inside",))
     assert float(found["drift.inside"]) == pytest.approx(0.024 / e08_rows.deviation(ks), rel=0.01)
 
 
@@ -214,7 +215,7 @@ def test_drift_is_the_change_of_the_mean(monkeypatch):
 def test_rows_differ_from_their_base_in_the_noise_alone(module):
     variants = module.SPEC.variants
     for family, base in verdicts.BASE.items():
-        for sigma in verdicts.SIGMAS:
+        for sigma in SIGMAS:
             row = variants.get(verdicts.name(family, sigma))
             if row is None:
                 continue

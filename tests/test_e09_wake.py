@@ -11,12 +11,12 @@ from dpbook_utils.experiments import claims, e09_tuning, e09_wake, results, verd
 from dpbook_utils.experiments import wake_flow as wake
 from dpbook_utils.experiments import wake_metrics as metrics
 from dpbook_utils.experiments.findings import per_seed
+from dpbook_utils.experiments.steps import Rate
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.physics.obstacle import ChannelDivergence
 from dpbook_utils.physics.wake import Forces
 from dpbook_utils.rollout import Sequential
 
-SEEDS = verdicts_e09.SEEDS
 NX, NY = wake.SETTINGS["num_points"]
 
 
@@ -89,7 +89,7 @@ def test_the_correction_before_the_projection_has_no_divergence_and_after_it_has
 def test_a_rate_and_a_force_change_the_state_alike():
     networks = wake.ensemble((0,))
     u, reynolds = states(2, 1)[:, 0], torch.tensor([100.0, 300.0])
-    assert torch.equal(wake.Rate(networks)(u, reynolds=reynolds), 0.1 * networks(u, reynolds=reynolds))
+    assert torch.equal(Rate(networks, wake.SETTINGS["dt"])(u, reynolds=reynolds), 0.1 * networks(u, reynolds=reynolds))
     assert wake.predictor(networks).parameter_names == ("reynolds",)
 
 

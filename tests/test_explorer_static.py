@@ -122,7 +122,7 @@ def test_roll_outs_are_judged_as_in_the_studies():
     reference = torch.ones(4, rollouts.NUM_STEPS, 1, 3)
     prediction = reference * torch.tensor([1.1, 1.4, 1.0, 9.0])[:, None, None, None]
     u0, parameter = torch.zeros(2, 1, 3), torch.tensor([5.0, 6.0])
-    found = rollouts.judged({"inside": (prediction, reference, u0, parameter)}, 2, scale=2.0)
+    found = rollouts.measured({"inside": (prediction, reference, u0, parameter)}, 2, scale=2.0)
     assert torch.allclose(found["error.inside"][0], torch.tensor(0.2).double(), atol=1e-6)  # sqrt(0.1 * 0.4)
     assert found["field.inside"].shape == (2, 51, 3)
     assert found["field.inside"][:, 0].unique().tolist() == [127]
@@ -175,7 +175,7 @@ def test_the_shown_samples_of_e02_are_the_hard_corners():
 def test_a_reconstruction_from_the_truth_is_as_good_as_the_solver():
     problem = e01_reconstruction.Reconstruction()
     states = e01_reconstruction.flow(problem, problem.truth[:1].repeat(2, 1, 1))
-    found = rollouts.judged(e01_reconstruction.compared(problem, states), 2, scale=2.0)
+    found = rollouts.measured(e01_reconstruction.compared(problem, states), 2, scale=2.0)
     assert found["error.inside"].shape == (2, 32) and found["error.inside"].max() < 0.1
     assert found["error.inside"][0, 0] < 0.01 and found["field.inside"].shape == (2, 17, 128)
     # A gradient by hand, of the state that the solver makes of another one.

@@ -20,7 +20,7 @@ COMPUTED = ("claims", "verdict", "performance", "status", "outcomes", "own_solve
 MADE_UP = Verdict("supported under conditions", (
     Effect("diverged", 0, math.nan, math.nan, True), Effect("a [1/step] | b", 0.5, 0.4, 0.6, True),
     Effect("c", math.nan, math.nan, math.nan, None), Effect("d", 2, 1.5, 2.5, False)), 6, "6,000 updates",
-    "1 of 3. Compute what is missing: do this.", Claim("C09", "", "", ("e04", "e06"), "a < b", None))
+    "1 of 3.", Claim("C09", "", "", ("e04", "e06"), "a < b", None), remedy="Compute what is missing: do this.")
 
 
 def series(*values):
@@ -94,9 +94,10 @@ def test_what_a_claim_requires_is_counted_apart():
     assert "No comparison is complete" in pages.items(["C09"], {"C09": missing})
 
 
-def test_a_main_effect_that_a_claim_names_is_there():
+def test_a_main_effect_that_a_verdict_names_is_there():
     for key, verdict in claims.verdicts().items():
-        assert any(effect.name.startswith(verdict.claim.main) for effect in verdict.effects), key
+        if verdict.main:
+            assert pages.main_effect(verdict) == verdict.effect(verdict.main), key
 
 
 def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
@@ -113,8 +114,8 @@ def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
 def test_an_effect_that_is_missing_is_not_the_main_one():
     assert pages.main_effect(MADE_UP).name == "a [1/step] | b"
     assert pages.main_effect(Verdict("undecided", (), 0, "none")) is None
-    named = replace(MADE_UP, claim=replace(MADE_UP.claim, main="d"))
-    assert pages.main_effect(named).name == "d", "a claim may name it"
+    assert pages.main_effect(replace(MADE_UP, main="d")).name == "d", "a verdict may name it"
+    assert pages.main_effect(replace(MADE_UP, main="c")) is None, "and then shows no other"
     assert [pages.interval(effect) for effect in MADE_UP.effects[:3]] == ["0", "0.5 (0.4 ... 0.6)", "-"]
 
 

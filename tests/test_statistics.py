@@ -118,31 +118,6 @@ def test_how_often_intervals_of_six_contain_the_truth():
     assert 0.8 < np.mean((many.confidence_interval.low < 0) & (many.confidence_interval.high > 0)) < 0.92
 
 
-def test_rank_correlation():
-    x = np.arange(12.0)
-    up = statistics.spearman(x, np.exp(x))
-    assert up.value == pytest.approx(1) and up.low > 0.99
-    assert statistics.spearman(x, [*(-x[:-1]), -math.inf]).value == pytest.approx(-1)
-    noisy = x + np.random.default_rng(0).normal(size=12) * 4
-    found = statistics.spearman(x, noisy)
-    assert found.value == pytest.approx(stats.spearmanr(x, noisy).statistic) and found.low < found.value < found.high
-    none = statistics.spearman(x, np.random.default_rng(1).permutation(12))
-    assert none.low < 0 < none.high
-    for wrong, message in (((x, x * 0), "all values"), ((x[:2], x[:2]), "three or more"), ((x, x + math.nan), "NaN")):
-        with pytest.raises(ValueError, match=message):
-            statistics.spearman(*wrong)
-
-
-def test_slope():
-    x = np.arange(10.0)
-    exact = statistics.slope(x, 3 * x - 1)
-    assert exact == pytest.approx((3, 3, 3))
-    found = statistics.slope(x, 3 * x + np.random.default_rng(0).normal(size=10))
-    assert found.low < 3 < found.high and found.high - found.low < 1
-    with pytest.raises(ValueError, match="different x"):
-        statistics.slope([1, 1, 1], [1, 2, 3])
-
-
 def test_error_at_equal_time():
     seconds = [10.0, 100.0, 1000.0]
     errors = np.array([[1.0, 0.1, 0.01], [2.0, 1.0, math.inf]])  # the first: error = 10 / seconds

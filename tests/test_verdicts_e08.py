@@ -6,6 +6,7 @@ import pytest
 
 from dpbook_utils.experiments import claims, e08_noise, e08_periodic, e08_small
 from dpbook_utils.experiments import verdicts_e08 as verdicts
+from dpbook_utils.experiments.e08_design import SIGMAS, WEAK
 
 USUAL = {"diverged_at": -1.0, **{f"blown_up.{region}": 0.0 for region in verdicts.REGIONS}}
 SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])
@@ -59,7 +60,7 @@ def test_noise_helps_under_conditions():
     assert outcome("C15", frames(without_drift)).outcome == "supported under conditions"
     blown = {("e08", "ONE", "blown_up.below", 1500): 0.9}
     assert outcome("C15", frames(OVERFITS | blown)).outcome == "supported under conditions"
-    shaped = {("e08", verdicts.name("shaped", sigma), "drift.inside", 1500): 0.5 for sigma in verdicts.SIGMAS}
+    shaped = {("e08", verdicts.name("shaped", sigma), "drift.inside", 1500): 0.5 for sigma in SIGMAS}
     assert outcome("C15", frames(OVERFITS | shaped)).outcome == "supported under conditions"
 
 
@@ -86,7 +87,7 @@ def test_undirected_noise_is_less_accurate_under_conditions():
     verdict = outcome("C16", frames(tie | SECONDS))
     assert verdict.outcome == "supported under conditions" and "periodic: error inside, WIG-3" in verdict.note
     timed = frames(SECONDS | {("e08", "ONE", "validation"): 1.0} | {
-        ("e08", verdicts.name("white", sigma), "error.inside", 15000): 2.0 for sigma in verdicts.WEAK})
+        ("e08", verdicts.name("white", sigma), "error.inside", 15000): 2.0 for sigma in WEAK})
     assert outcome("C16", timed).outcome == "supported under conditions"
 
 

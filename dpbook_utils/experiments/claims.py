@@ -12,7 +12,6 @@ import contextlib
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas
 
@@ -63,9 +62,11 @@ class Verdict:
         num_seeds: the smallest number of seeds that any deciding comparison has.
         budget: at which budget, in words.
         note: what holds and what does not, or what is missing.
+        remedy: what to run, if results are missing: set by the functions of this module.
         claim: set by the functions of this module.
         required: the names of the effects that must all be as claimed for "supported"; of the other deciding ones, one
             is enough for "supported under conditions". Empty for a rule of another form.
+        main: the name of the effect that the ledger shows; empty for the first one.
     """
 
     outcome: str
@@ -75,6 +76,8 @@ class Verdict:
     note: str = ""
     claim: "Claim | None" = None
     required: tuple[str, ...] = ()
+    main: str = ""
+    remedy: str = ""
 
     def __post_init__(self):
         if self.outcome not in OUTCOMES:
@@ -113,8 +116,8 @@ class Verdict:
 
     def _facts(self) -> list[str]:
         facts = [f"Seeds: {self.num_seeds}. Budget: {self.budget}."]
-        if self.note:
-            facts.append(f"Note: {self.note}")
+        if self.note or self.remedy:
+            facts.append(" ".join(filter(None, ("Note:", self.note, self.remedy))))
         if self.claim:
             facts.append("Repeat: " + "; ".join(f"`{command(name)}`" for name in self.claim.experiments))
         return facts
@@ -131,8 +134,6 @@ class Claim:
         criterion: the rule in words, fixed before the results are seen.
         decide: ``{id: frame}`` (``results.frame``) to a verdict. The frame of an experiment without results is empty,
             so ``decide`` must bear missing rows; fewer than six seeds become "undecided" whatever it returns.
-        main: how the name of the effect begins that the ledger shows; by default it shows the first one. For a
-            criterion that begins with a condition.
     """
 
     id: str
@@ -141,7 +142,6 @@ class Claim:
     experiments: tuple[str, ...]
     criterion: str
     decide: Callable[[Mapping[str, pandas.DataFrame]], Verdict]
-    main: str = ""
 
 
 def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:
@@ -160,9 +160,9 @@ def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         verdict = replace(verdict, outcome=UNDECIDED, note=f"{verdict.num_seeds} seeds; a verdict needs {MIN_SEEDS}. "
                                                            f"{verdict.note}".rstrip())
     if verdict.outcome == UNDECIDED:
-        runs = [f"there are no results of {name}: {command(name)}." for name in missing] or [
+        runs = [f"There are no results of {name}: {command(name)}." for name in missing] or [
             f"Compute what is missing: {'; '.join(map(command, frames))}."]
-        verdict = replace(verdict, note=" ".join([verdict.note, *runs]).strip())
+        verdict = replace(verdict, remedy=" ".join(runs))
     return replace(verdict, claim=claim)
 
 
@@ -178,33 +178,19 @@ def all_claims() -> dict[str, Claim]:
     return dict(sorted(found.items()))
 
 
-def decide_all(root: Path | None = None) -> dict[str, Verdict]:
-    """Every claim, decided by the results in ``root`` (default: those of the repository)."""
+def verdicts() -> dict[str, Verdict]:
+    """``{id: verdict}`` of all claims, by the stored results."""
     known = all_claims()
-    frames = _frames({name for claim in known.values() for name in claim.experiments}, root)
+    frames = _frames({name for claim in known.values() for name in claim.experiments})
     return {key: judge(claim, frames) for key, claim in known.items()}
 
 
-def verdicts() -> dict[str, Verdict]:
-    """``{id: verdict}`` of all claims, by the stored results."""
-    return decide_all()
-
-
-def verdict(claim_id: str, root: Path | None = None) -> Verdict:
+def verdict(claim_id: str) -> Verdict:
     """One verdict. Raises KeyError for an unknown id."""
     known = all_claims()
     if claim_id not in known:
         raise KeyError(f"no claim {claim_id!r}; the experiments decide {', '.join(known)}")
-    return judge(known[claim_id], _frames(known[claim_id].experiments, root))
-
-
-def table(found: Mapping[str, Verdict]) -> pandas.DataFrame:
-    """One row per claim: the ledger."""
-    return pandas.DataFrame([
-        {"claim": key, "verdict": v.outcome, "statement": v.claim.text, "chapter": v.claim.chapter,
-         "seeds": v.num_seeds, "budget": v.budget, "note": v.note,
-         "repeat": "; ".join(map(command, v.claim.experiments))}
-        for key, v in found.items()])
+    return judge(known[claim_id], _frames(known[claim_id].experiments))
 
 
 def report() -> str:
@@ -220,12 +206,12 @@ def command(experiment: str) -> str:
     return f"python -m dpbook_utils.experiments run {experiment}"
 
 
-def _frames(names: Iterable[str], root: Path | None) -> dict[str, pandas.DataFrame]:
+def _frames(names: Iterable[str]) -> dict[str, pandas.DataFrame]:
     """The results of those experiments that have any."""
     found, modules = {}, experiments()
     for name in sorted(set(names) & set(modules)):
         with contextlib.suppress(results.ResultError):
-            found[name] = results.frame(modules[name].SPEC, root)
+            found[name] = results.frame(modules[name].SPEC)
     return found
 
 

@@ -26,6 +26,7 @@ from ..physics.burgers import Burgers
 from ..physics.solver import select
 from ..physics.trace import trace
 from ..rollout import Sequential, repeat
+from .steps import Bounded
 
 SETTINGS = {
     "num_points": 32, "fine_points": 256, "length": 32.0, "dt": 0.1, "fine_substeps": 32, "num_steps": 100, "modes": 3,
@@ -111,19 +112,11 @@ def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
                    viscosity=data.viscosities)
 
 
-class Bounded(nn.Module):
-    """States that leave -1000 ... 1000 m/s stay at the bound: long blown up, but nothing in the chain sees a NaN."""
-
-    def forward(self, u: Tensor) -> Tensor:
-        bound = SETTINGS["largest_state"]
-        return u.clamp(-bound, bound).nan_to_num(nan=bound)
-
-
 def predict(step: nn.Module, data: Trajectories) -> tuple[Tensor, Tensor]:
     """(prediction, reference) over all steps; a blown-up state stays at a bound."""
     parameters = select(step, {"viscosity": data.viscosities})
     with torch.no_grad():
-        return evaluation.predict(Sequential(step, Bounded()), data.states, **parameters)
+        return evaluation.predict(Sequential(step, Bounded(SETTINGS["largest_state"])), data.states, **parameters)
 
 
 def validation_error(step: nn.Module, num_seeds: int) -> Tensor:

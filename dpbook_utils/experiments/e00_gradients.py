@@ -25,9 +25,9 @@ from ..physics.solver import Solver
 from ..physics.trace import trace
 from ..physics.wake import Wake
 from ..rollout import Rollout, Sequential
+from .e00_design import SOLVERS, TOLERANCE
 from .spec import Specification, Task
 from .verdicts_e00 import CLAIMS as CLAIMS
-from .verdicts_e00 import SOLVERS, TOLERANCE
 
 NUM_STEPS, WIDTH, NUM_BLOCKS = 2, 4, 1  # of the chain with a network
 

@@ -21,8 +21,9 @@ from ..physics.projection import Divergence, Projection
 from ..physics.trace import trace
 from ..rollout import Rollout, Sequential
 from ..training import fit
+from .e01_design import LAW_BUDGETS
 from .spec import Specification, Task
-from .verdicts_e01 import CLAIMS_CONSERVATION, LAW_BUDGETS
+from .verdicts_e01 import CLAIMS_CONSERVATION
 
 CLAIMS = CLAIMS_CONSERVATION
 

@@ -19,8 +19,9 @@ from ..physics.advection_diffusion import AdvectionDiffusion
 from ..physics.trace import trace
 from ..rollout import Rollout, Sequential, repeat
 from ..training import fit
+from .e01_design import INVERSE_BUDGETS
 from .spec import Specification, Task
-from .verdicts_e01 import CLAIMS_INVERSE, INVERSE_BUDGETS
+from .verdicts_e01 import CLAIMS_INVERSE
 
 CLAIMS = CLAIMS_INVERSE
 

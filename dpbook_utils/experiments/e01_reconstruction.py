@@ -64,7 +64,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
         start = problem.truth[:1] if variant == "true start" else problem.observed
         return rollouts.without_training(lambda: compared(problem, flow(problem, start)), SCALE)
     found = torch.cat([reconstructed(problem, Choice(*SPEC.variants[variant]), seed, budget) for seed in seeds])
-    return {**rollouts.judged(compared(problem, flow(problem, found)), len(seeds), SCALE),
+    return {**rollouts.measured(compared(problem, flow(problem, found)), len(seeds), SCALE),
             "gradient": gradients(problem, found), "diverged_at": torch.full((len(seeds),), -1)}
 
 

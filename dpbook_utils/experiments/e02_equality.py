@@ -17,9 +17,9 @@ from ..coupling import Additive
 from ..data import Fresh
 from ..rollout import Sequential
 from . import parametric_burgers as problem
+from .e02_design import EQUALITY_BUDGET, SEEDS
 from .setups import Setup, train
 from .spec import Specification, Task
-from .verdicts_e02 import EQUALITY_BUDGET, SEEDS
 
 PER_BATCH = problem.SETTINGS["num_steps"] * problem.SETTINGS["trajectories_per_batch"]
 _VARIANTS = {"one step": 1, "four steps": 4}
@@ -35,11 +35,11 @@ SPEC = Specification(
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train both ways, seed by seed."""
-    found = [compare(SPEC.variants[variant], seed, budget) for seed in seeds]
+    found = [difference(SPEC.variants[variant], seed, budget) for seed in seeds]
     return {name: torch.tensor([one[name] for one in found]) for name in found[0]}
 
 
-def compare(num_steps: int, seed: int, budget: int) -> dict[str, float]:
+def difference(num_steps: int, seed: int, budget: int) -> dict[str, float]:
     """All metrics for one seed."""
     from ..data import store  # zarr takes time, which only those pay who store
 

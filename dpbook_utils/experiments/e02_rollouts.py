@@ -10,9 +10,9 @@ from ..physics.solver import select
 from . import e02_solver_as_data as e02
 from . import parametric_burgers as problem
 from . import rollouts
-from .e04_unrolling import Persistence
+from .e02_design import BUDGETS, SIZES
 from .spec import Specification, Task
-from .verdicts_e02 import BUDGETS, SIZES
+from .steps import Persistence
 
 SEEDS = (0, 1, 2)
 SCALE = 2.0  # of the pictures [m/s]
@@ -40,7 +40,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
         step = problem.coarse_solver() if variant == "P" else Persistence()
         return rollouts.without_training(lambda: predicted(step), SCALE)
     row = SPEC.variants[variant]
-    step, history, _ = e02.fitted(row, problem.ensemble(seeds), seeds, budget)
+    step, history = e02.fitted(row, problem.ensemble(seeds), e02.data(row, seeds), budget)
     return rollouts.trained(row.setup, step, history, windows(len(seeds)), predicted(step), seeds, SCALE)
 
 

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from ..data import Fresh
 from ..objectives import Objective
 from . import parametric_burgers as problem
-from .e04_forced import Baseline
-from .e04_unrolling import Persistence
+from .e02_design import BUDGETS, LONGER, SEEDS, SIZES
 from .setups import Setup, train
 from .spec import Specification, Task
+from .steps import Baseline, Persistence
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
-from .verdicts_e02 import BUDGETS, LONGER, SEEDS, SIZES
 from .verdicts_e02 import CLAIMS as CLAIMS
 
 NEW_SEED = 500  # of the samples that no training sees, above those of the training
@@ -113,8 +112,8 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     if isinstance(row, Baseline):
         return {**problem.evaluate(row.step(), 1, row.num_points), **no_training(),
                 **dict.fromkeys(("generation", "own_loss", "new_loss"), torch.full((1,), torch.nan))}
-    networks = problem.ensemble(seeds)
-    step, history, batches = fitted(row, networks, seeds, budget)
+    networks, batches = problem.ensemble(seeds), data(row, seeds)
+    step, history = fitted(row, networks, batches, budget)
     objective = row.setup.objective(step)
     new = problem.fresh([NEW_SEED + seed for seed in seeds], row.setup.num_steps)
     new_loss = mean_loss(objective, new, NUM_NEW)
@@ -133,10 +132,10 @@ def data(row: Variant, seeds: Sequence[int]) -> Repeated | Fresh:
     return Repeated(problem.fresh(seeds), row.num_trajectories // PER_BATCH, num_steps)
 
 
-def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
-    """(step, history, batches) after training the networks."""
-    step, batches = problem.hybrid(networks), data(row, seeds)
-    return step, train(row.setup, row.setup.objective(step), batches, budget, progress=progress), batches
+def fitted(row: Variant, networks: nn.Module, batches: Repeated | Fresh, budget: int, progress: bool = False):
+    """(step, history) after training the networks on the batches (``data``)."""
+    step = problem.hybrid(networks)
+    return step, train(row.setup, row.setup.objective(step), batches, budget, progress=progress)
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from torch.utils.data import Dataset
 
 from ..data import Fresh
 from . import parametric_burgers as problem
+from .e02_design import SEEDS, SUBSTEPS, substeps
 from .spec import Specification, Task
-from .verdicts_e02 import SEEDS, SUBSTEPS, substeps
 
 BATCH, NUM_BATCHES, REPEATS = 64, 16, 12
 _VARIANTS = {substeps(number): number for number in SUBSTEPS}

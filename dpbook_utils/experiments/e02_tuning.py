@@ -8,13 +8,12 @@ from torch import Tensor
 
 from . import parametric_burgers as problem
 from . import tuning
-from .e02_solver_as_data import fitted, rows
+from .e02_design import LOSSES
+from .e02_solver_as_data import data, fitted, rows
 from .spec import Specification, Task
-from .verdicts_e02 import LOSSES
 
-GRID = (1e-3, 3e-3, 1e-2)
 BUDGET = 750
-_VARIANTS = tuning.at_rates(rows(), GRID)
+_VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 
 SPEC = Specification(
     id="e02_tuning", title="Learning rates of E02", chapter="02_solver_as_data", variants=_VARIANTS, seeds=(100, 101),
@@ -24,7 +23,8 @@ SPEC = Specification(
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
-    step, _, _ = fitted(SPEC.variants[variant], problem.ensemble(seeds), seeds, budget)
+    row = SPEC.variants[variant]
+    step, _ = fitted(row, problem.ensemble(seeds), data(row, seeds), budget)
     return {"error": problem.validation_error(step, len(seeds))}
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .. import evaluation
 from ..diagnostics import lyapunov_exponents
 from ..gradients import Truncated
+from ..history import History
 from ..objectives import from_batch, from_solver
 from ..rollout import Rollout
 from . import kuramoto_sivashinsky as ks
@@ -78,20 +79,19 @@ SPEC = Specification(
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
-    step, diverged_at = fitted(SPEC.variants[variant], seeds, budget)
-    return {**judge(step, len(seeds)), "diverged_at": diverged_at}
+    step, history = fitted(SPEC.variants[variant], seeds, budget)
+    return {**judge(step, len(seeds)), "diverged_at": history.diverged_at}
 
 
-def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, Tensor]:
-    """(trained hybrid, update of divergence per seed)."""
+def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
+    """(step, history) after training the networks as the row says."""
     step = ks.hybrid(ks.ensemble(seeds, WIDTH, NUM_BLOCKS))
     batches = ks.windows(seeds, UNROLLED, row.setup.batch_size)
     if row.states == "another":
         other, _ = fitted(_VARIANTS["ONE"], [s + ks.SETTINGS["batch_seed"] for s in seeds], budget, progress)
         batches = Visited(other, batches, UNROLLED)
     targets = from_batch if row.states == "reference" else from_solver(ks.reference_solver())
-    history = train(row.setup, row.setup.objective(step, targets), batches, budget, progress=progress)
-    return step, history.diverged_at
+    return step, train(row.setup, row.setup.objective(step, targets), batches, budget, progress=progress)
 
 
 class Visited:

@@ -6,18 +6,17 @@ the problem is that of ``forced_burgers``.
 Source: um2020.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from . import forced_burgers as problem
-from .e04_unrolling import Persistence
 from .e04_unrolling import rows as e04_rows
 from .findings import common_seeds, per_seed
 from .setups import Setup, train
 from .spec import Specification, Task
 from .statistics import PairedRatio, paired_ratio
+from .steps import Baseline, Persistence
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 
@@ -25,14 +24,6 @@ BUDGETS = (1500, 6000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
 WIDTH, NUM_BLOCKS = 16, 4
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A step without a network, on a grid of so many points."""
-
-    step: Callable[[], nn.Module]
-    num_points: int = problem.SETTINGS["num_points"]
 
 
 def rows() -> dict[str, Setup]:

@@ -7,11 +7,10 @@ from torch import Tensor
 from . import forced_burgers as problem
 from . import tuning
 from .e04_forced import LONGEST, NUM_BLOCKS, WIDTH, fitted, rows
-from .e04_tuning import GRID
 from .spec import Specification, Task
 
 BUDGET = 750
-_VARIANTS = tuning.at_rates(rows(), GRID)
+_VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 
 SPEC = Specification(
     id="e04_forced_tuning", title="Learning rates of e04_forced", chapter="03_unrolling", variants=_VARIANTS,
@@ -28,4 +27,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{set-up: the rate with the smallest geometric-mean error}`` from the stored records."""
-    return tuning.best(frame, rows(), GRID, BUDGET)
+    return tuning.best(frame, rows(), tuning.GRID, BUDGET)

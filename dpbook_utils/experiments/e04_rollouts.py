@@ -17,9 +17,9 @@ from ..rollout import Sequential
 from . import e04_unrolling as e04
 from . import kuramoto_sivashinsky as ks
 from . import rollouts
-from .coarse_burgers import Bounded
 from .setups import Setup
 from .spec import Specification, Task
+from .steps import Bounded, Persistence
 
 BUDGET = 1500
 SEEDS = (0, 1, 2)
@@ -68,7 +68,7 @@ SPEC = Specification(
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and roll out one variant; every metric has one entry per seed."""
     if variant in BASELINES:
-        step = {"reference": ks.reference_solver, "P": ks.coarse_solver, "persistence": e04.Persistence}[variant]()
+        step = {"reference": ks.reference_solver, "P": ks.coarse_solver, "persistence": Persistence}[variant]()
         return rollouts.without_training(lambda: predicted(step), SCALE)
     row = e04.Variant(SPEC.variants[variant])
     step, history = e04.fitted(row, ks.ensemble(seeds, row.width, row.num_blocks), seeds, budget)

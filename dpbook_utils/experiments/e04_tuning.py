@@ -9,9 +9,8 @@ from . import tuning
 from .e04_unrolling import LONGEST, fitted, rows
 from .spec import Specification, Task
 
-GRID = (1e-3, 3e-3, 1e-2)
 BUDGET = 1000
-_VARIANTS = tuning.at_rates(rows(), GRID)
+_VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 
 SPEC = Specification(
     id="e04_tuning", title="Learning rates of E04", chapter="03_unrolling", variants=_VARIANTS, seeds=(100, 101),
@@ -28,4 +27,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{set-up: the rate with the smallest geometric-mean error}`` from the stored records."""
-    return tuning.best(frame, rows(), GRID, BUDGET)
+    return tuning.best(frame, rows(), tuning.GRID, BUDGET)

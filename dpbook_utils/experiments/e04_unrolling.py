@@ -17,13 +17,14 @@ from ..gradients import NoSolverGradient, Pushforward, Truncated
 from ..losses import final_step
 from ..objectives import from_batch, from_solver
 from . import kuramoto_sivashinsky as ks
+from .e04_design import BUDGETS, BUDGETS_ONE
+from .kuramoto_sivashinsky import Baseline
 from .setups import Setup, train, warm_up
 from .spec import Specification, Task
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 from .verdicts_e04 import CLAIMS as CLAIMS
 
-BUDGETS = (1500, 6000, 24000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
 SIGMA = 0.0132  # a hundredth of the data's standard deviation
@@ -44,20 +45,6 @@ class Variant:
     num_blocks: int = 4
     predictor: bool = False
     diverted: bool = False
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A step without a network: ``num_substeps`` of ETD1, or none for a state that stays as it is."""
-
-    num_substeps: int | None
-
-
-class Persistence(nn.Module):
-    """The state stays as it is."""
-
-    def forward(self, u: Tensor) -> Tensor:
-        return u
 
 
 def rows() -> dict[str, Variant]:
@@ -101,7 +88,7 @@ def _budgets(name: str, variant: Variant | Baseline) -> tuple[int, ...]:
         return (0,)
     if not variant.predictor and name.removesuffix(", small") not in MAIN:
         return BUDGETS[:2]
-    return BUDGETS + ((96000,) if name == "ONE" else ())  # as much wall-clock as the unrolled ones need
+    return BUDGETS_ONE if name == "ONE" else BUDGETS
 
 
 _VARIANTS = variants()
@@ -120,8 +107,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        step = Persistence() if row.num_substeps is None else ks.solver(ks.etd1, row.num_substeps)
-        return {**ks.evaluate(step, 1), **no_training()}
+        return {**ks.evaluate(row.step(), 1), **no_training()}
     networks = ks.ensemble(seeds, row.width, row.num_blocks)
     step, history = fitted(row, networks, seeds, budget)
     return {**ks.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}

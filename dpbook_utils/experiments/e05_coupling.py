@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from ..coupling import Additive, AdditiveRHS, Multiplicative, SolverParameter
 from ..physics.advection import Interpolated
-from ..physics.solver import parameter_names
 from ..rollout import Sequential
 from . import coarse_burgers as problem
-from .e04_unrolling import Persistence
+from .e05_design import BUDGETS
 from .setups import Setup, train
 from .spec import Specification, Task
+from .steps import Persistence, Rate
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate
 from .verdicts_e05 import CLAIMS as CLAIMS
 
-BUDGETS = (1500, 6000)
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all variants draw windows of this length, so that they see the same ones
 CHECK_BUDGET = 8
@@ -43,28 +42,18 @@ def as_it_is(output: Tensor) -> Tensor:
     return output
 
 
-class TimesDt(nn.Module):
-    """``dt N(u)``: the network's output is a rate of change, as in the right-hand side of the equation."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return parameter_names(self.network)
-
-    def forward(self, u: Tensor, **parameters: Tensor) -> Tensor:
-        return problem.SETTINGS["dt"] * self.network(u, **parameters)
+def times_dt(network: nn.Module) -> Rate:
+    """The output counts dt times as much, as that of the right-hand side does."""
+    return Rate(network, problem.SETTINGS["dt"])
 
 
 COUPLINGS: dict[str, Callable[[nn.Module, nn.Module], nn.Module]] = {
     "additive": lambda P, N: Sequential(P, Additive(N)),
     "additive, N first": lambda P, N: Sequential(Additive(N), P),
-    "additive, times dt": lambda P, N: Sequential(P, Additive(TimesDt(N))),
+    "additive, times dt": lambda P, N: Sequential(P, Additive(times_dt(N))),
     "multiplicative": lambda P, N: Sequential(P, Multiplicative(N)),
     "multiplicative, N first": lambda P, N: Sequential(Multiplicative(N), P),
-    "multiplicative, times dt": lambda P, N: Sequential(P, Multiplicative(TimesDt(N))),
+    "multiplicative, times dt": lambda P, N: Sequential(P, Multiplicative(times_dt(N))),
     "right-hand side": AdditiveRHS,
     "viscosity": lambda P, N: SolverParameter(P, N, "local_viscosity", bounded_viscosity),
     "interpolation": lambda P, N: SolverParameter(P, N, "interpolation", as_it_is),

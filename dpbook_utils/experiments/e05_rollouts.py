@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from . import coarse_burgers as problem
 from . import e05_coupling as e05
 from . import rollouts
-from .e04_unrolling import Persistence
 from .spec import Specification, Task
+from .steps import Persistence
 
 BUDGET = 1500
 SEEDS = (0, 1, 2)

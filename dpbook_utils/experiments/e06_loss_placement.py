@@ -30,11 +30,11 @@ from ..losses import TrajectoryLoss, at_steps, final_step
 from ..objectives import Objective, from_batch, from_solver
 from ..rollout import Rollout, Sequential
 from . import kuramoto_sivashinsky as ks
+from .e06_design import BUDGETS, SEEDS
 from .setups import Setup, train, warm_up
 from .spec import Specification, Task
 from .trainings import TRAINING_METRICS, training_metrics
 from .tuning import at_rate
-from .verdicts_e06 import BUDGETS, SEEDS
 from .verdicts_e06 import CLAIMS as CLAIMS
 
 NUM_STEPS = 8

@@ -6,12 +6,11 @@ from torch import Tensor
 
 from . import kuramoto_sivashinsky as ks
 from . import tuning
-from .e04_tuning import GRID
 from .e06_loss_placement import NUM_BLOCKS, NUM_STEPS, WIDTH, fitted, rows
 from .spec import Specification, Task
 
 BUDGET = 750
-_VARIANTS = tuning.at_rates(rows(), GRID)
+_VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 
 SPEC = Specification(
     id="e06_tuning", title="Learning rates of E06", chapter="05_loss_placement", variants=_VARIANTS, seeds=(100, 101),
@@ -28,4 +27,4 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 
 def best_rates(frame) -> dict[str, float]:
     """``{placement: the rate with the smallest geometric-mean error}`` from the stored records."""
-    return tuning.best(frame, rows(), GRID, BUDGET)
+    return tuning.best(frame, rows(), tuning.GRID, BUDGET)

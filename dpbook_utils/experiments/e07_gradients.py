@@ -23,9 +23,9 @@ from ..physics.solver import select
 from ..rollout import Rollout, Sequential
 from . import e07_long_horizons as e07
 from . import kuramoto_sivashinsky as ks
+from .e07_design import FIRST, HORIZONS
 from .setups import train
 from .spec import Specification, Task
-from .verdicts_e07 import FIRST, HORIZONS
 
 BATCH = 32
 FACTOR = 1.0  # of the domain's length: an exponent belongs to one domain

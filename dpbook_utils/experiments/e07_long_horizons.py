@@ -19,10 +19,10 @@ from ..history import History
 from ..networks import Ensemble
 from . import kuramoto_sivashinsky as ks
 from . import setups
+from .e07_design import BUDGET, LONG_BUDGET, RATES
 from .setups import Setup
 from .spec import Specification, Task
 from .trainings import losses
-from .verdicts_e07 import BUDGET, LONG_BUDGET, RATES
 from .verdicts_e07 import CLAIMS as CLAIMS
 
 WIDTH, NUM_BLOCKS = 16, 4

@@ -27,13 +27,13 @@ from torch import Tensor
 from ..gradients import NoSolverGradient
 from . import e08_history, e08_rows
 from . import kuramoto_sivashinsky as ks
-from .e04_unrolling import Baseline, Persistence
+from .e08_design import GRID, LONG, LONGER, PER_UPDATE, REGIONS, SEEDS, SHORT, SIGMAS, name
 from .e08_rows import RATE, Noise, Phases, Variant
+from .kuramoto_sivashinsky import Baseline
 from .setups import Setup, warm_up
 from .spec import Specification, Task
 from .trainings import no_training
 from .verdicts_e08 import CLAIMS as CLAIMS
-from .verdicts_e08 import GRID, LONG, LONGER, PER_UPDATE, REGIONS, SEEDS, SHORT, SIGMAS, name
 
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
 ONE, WIG_8 = Setup(learning_rate=RATE), Setup(8, learning_rate=RATE, curriculum=warm_up(8))
@@ -84,8 +84,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        step = Persistence() if row.num_substeps is None else ks.solver(ks.etd1, row.num_substeps)
-        return {**e08_rows.judged(ks, step, 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(ks, row.step(), 1, REGIONS), **no_training()}
     return e08_rows.run(e08_history if on_history(variant) else ks, row, seeds, budget, REGIONS, LONGEST)
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from . import e08_rows
 from . import periodic_waves as problem
-from .e04_unrolling import Persistence
+from .e08_design import LONG, PERIODIC_GRID, SEEDS, SHORT, name
 from .e08_noise import LONGEST, ONE, UNROLLED, WIG_8, noisy
 from .e08_rows import Variant
 from .spec import Specification, Task
+from .steps import Persistence
 from .trainings import no_training
-from .verdicts_e08 import LONG, PERIODIC_GRID, SEEDS, SHORT, name
 
 REGIONS = ("inside",)
 _BASELINES = {"persistence": Persistence, "P": problem.coarse_solver}
@@ -41,7 +41,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if variant in _BASELINES:
-        return {**e08_rows.judged(problem, row(), 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(problem, row(), 1, REGIONS), **no_training()}
     return e08_rows.run(problem, row, seeds, budget, REGIONS, LONGEST)
 
 

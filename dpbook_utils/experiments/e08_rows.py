@@ -85,16 +85,16 @@ def run(problem: ModuleType, row: Variant | Phases, seeds: Sequence[int], budget
         longest: int | None) -> dict[str, Tensor]:
     """Train and judge one row: ``ks.METRICS`` of the regions and ``extra_metrics``."""
     networks = problem.ensemble(seeds, WIDTH, NUM_BLOCKS)
-    histories = fitted(problem, row, networks, seeds, budget, longest)
+    histories = train_phases(problem, row, networks, seeds, budget, longest)
     seconds = sum(undisturbed_seconds(h) * len(h) for h in histories) / budget  # of both phases, per update of a budget
     diverged = torch.stack([h.diverged_at for h in histories]).amax(0)
     updates = budget - budget // 2 if isinstance(row, Phases) else budget
-    return {**judged(problem, problem.hybrid(networks), len(seeds), regions),
+    return {**measured(problem, problem.hybrid(networks), len(seeds), regions),
             "seconds_per_update": torch.full((len(seeds),), seconds), "diverged_at": diverged,
             "losses": losses(histories[-1], updates, len(seeds))}
 
 
-def fitted(problem: ModuleType, row: Variant | Phases, networks: nn.Module, seeds: Sequence[int], budget: int,
+def train_phases(problem: ModuleType, row: Variant | Phases, networks: nn.Module, seeds: Sequence[int], budget: int,
            longest: int | None, progress: bool = False) -> list[History]:
     """Train the networks as the row says; one history per phase.
 
@@ -103,7 +103,8 @@ def fitted(problem: ModuleType, row: Variant | Phases, networks: nn.Module, seed
     """
     if isinstance(row, Phases):
         halves = ((row.first, round(budget // 2 * row.per_update)), (row.then, budget - budget // 2))
-        return [fitted(problem, phase, networks, seeds, updates, longest, progress)[0] for phase, updates in halves]
+        return [train_phases(problem, phase, networks, seeds, updates, longest, progress)[0]
+                for phase, updates in halves]
     setup = row.setup
     batches = problem.windows(seeds, longest or setup.num_steps, setup.batch_size)
     if row.noise is not None and row.noise.target == "moved":
@@ -142,7 +143,7 @@ def error_spectrum(problem: ModuleType) -> Tensor:
     """(wave numbers,): mean energy spectrum of a trained ONE's error after one step, on training states."""
     networks = problem.ensemble(MEASURED["seeds"], WIDTH, NUM_BLOCKS)
     row = Variant(Setup(learning_rate=RATE))
-    fitted(problem, row, networks, MEASURED["seeds"], MEASURED["updates"], None)
+    train_phases(problem, row, networks, MEASURED["seeds"], MEASURED["updates"], None)
     error = one_step_error(problem, problem.hybrid(networks), "train")
     return evaluation.energy_spectrum(error).mean((0, 1))
 
@@ -157,15 +158,15 @@ def one_step_error(problem: ModuleType, step: nn.Module, name: str) -> Tensor:
     return (prediction - reference)[:, :, -1:]
 
 
-def judged(problem: ModuleType, step: nn.Module, num_seeds: int, regions: Sequence[str]) -> dict[str, Tensor]:
+def measured(problem: ModuleType, step: nn.Module, num_seeds: int, regions: Sequence[str]) -> dict[str, Tensor]:
     """All metrics of a step but those of its training."""
     unit, found = deviation(problem), {}
     for region in regions:
         prediction, reference = predicted(problem, step, region)
         change = (prediction[:, -1].mean((1, 2)) - reference[:, 0].mean((1, 2))) / unit
         drift = change.abs().nan_to_num(nan=2.0).clamp(max=2).unflatten(0, (num_seeds, -1))
-        measured = ks.judge(prediction, reference, num_seeds) | {"drift": drift.square().mean(1).sqrt()}
-        found |= {f"{name}.{region}": value for name, value in measured.items()}
+        of_region = ks.judge(prediction, reference, num_seeds) | {"drift": drift.square().mean(1).sqrt()}
+        found |= {f"{name}.{region}": value for name, value in of_region.items()}
     for name in ("train", "validation"):
         error = one_step_error(problem, step, name).unflatten(0, (num_seeds, -1))
         found[f"rms_{name}"] = error.square().mean((1, 2, 3, 4)).sqrt() / unit

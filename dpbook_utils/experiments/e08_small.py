@@ -22,12 +22,12 @@ from torch import Tensor
 from ..data import Windows
 from . import e08_rows
 from . import kuramoto_sivashinsky as ks
+from .e08_design import DP_BUDGET, DP_RATES, EQUAL, FIRST, SEEDS, SMALL_BUDGETS, SMALL_GRID, dp_name, name
 from .e08_noise import ONE, UNROLLED, noisy, phases
 from .e08_rows import Noise, Variant
 from .spec import Specification, Task
 from .trainings import no_training
 from .tuning import at_rate
-from .verdicts_e08 import DP_BUDGET, DP_RATES, EQUAL, FIRST, SEEDS, SMALL_BUDGETS, SMALL_GRID, dp_name, name
 
 REGIONS = ("inside",)
 SETTINGS = {**ks.SETTINGS, "length": ks.SETTINGS["unit_length"], "train_states": 6, "test_seed": ks.UNIT_SEED}
@@ -82,7 +82,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     problem = sys.modules[__name__]
     if variant == "P":
-        return {**e08_rows.judged(problem, ks.coarse_solver(), 1, REGIONS), **no_training()}
+        return {**e08_rows.measured(problem, ks.coarse_solver(), 1, REGIONS), **no_training()}
     return e08_rows.run(problem, SPEC.variants[variant], seeds, budget, REGIONS, None)
 
 

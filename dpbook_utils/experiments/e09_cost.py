@@ -17,8 +17,8 @@ from ..physics.navier_stokes import semi_lagrangian
 from ..physics.solver import select
 from . import e09_wake
 from . import wake_flow as wake
+from .e09_design import COSTS, SEEDS
 from .spec import Specification, Task
-from .verdicts_e09 import COSTS, SEEDS
 
 TURNS = 12
 WAYS = ("P", "P, 128x64", "MacCormack", "MacCormack, 128x64", "SOL-8", "SOL-8, after", "SOL-8, MacCormack",

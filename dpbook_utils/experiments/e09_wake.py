@@ -27,13 +27,13 @@ from ..history import History
 from ..physics.navier_stokes import mac_cormack, semi_lagrangian
 from . import wake_flow as wake
 from . import wake_metrics as metrics
-from .e04_unrolling import Persistence
+from .e09_design import SEEDS, STEPS, UPDATES
 from .setups import Setup, train, warm_up
 from .spec import Specification, Task
+from .steps import Persistence
 from .trainings import TRAINING_METRICS, no_training, training_metrics
 from .tuning import at_rate, at_rates
 from .verdicts_e09 import CLAIMS as CLAIMS
-from .verdicts_e09 import SEEDS, STEPS, UPDATES
 
 SMALL = {"reynolds": (150.0, 200.0, 300.0), "steps": 12, "horizon": 10}  # of the check: flows in their first seconds
 

@@ -15,12 +15,22 @@ from . import statistics
 from .claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Effect, Verdict
 from .statistics import MIN_SEEDS
 
+# For the criteria.
+SMALLER = ('"Smaller" and "longer" mean: over at least six seeds, the 95 % interval of the geometric mean of paired '
+           "ratios lies on that side of 1, and the sign test is below 0.05.")
+DIVERGED = " A training that diverged counts as an infinite error."
+
 
 class Finding(NamedTuple):
-    """One comparison and the number of seeds that it has; 0 if its results are missing."""
+    """One comparison and the number of seeds that it has; 0 if its results are missing.
+
+    Attributes:
+        listed: False for one that repeats a number of others: it decides, but a verdict does not list it.
+    """
 
     effect: Effect
     num_seeds: int
+    listed: bool = True
 
 
 def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
@@ -88,6 +98,30 @@ def lower(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
     return Finding(Effect(name, *found, holds, opposite=opposite), len(a))
 
 
+def between(name: str, values: pandas.Series, low: float, high: float) -> Finding:
+    """That the geometric mean of one positive number per seed lies between two limits.
+
+    The mean alone decides, also where its interval crosses a limit: an estimate, with no test behind it. The opposite
+    is shown only by interval and sign test: that the number lies below the lower limit, or above the upper one.
+    """
+    if values.empty or not np.isfinite(values).all():
+        return _missing(name)
+    found = statistics.geometric_mean_interval(values)
+    holds = low <= found.value <= high if len(values) >= MIN_SEEDS else None
+    outside = (values, np.full(len(values), low)), (np.full(len(values), high), values)
+    opposite = holds is False and any(statistics.paired_ratio(*pair).smaller for pair in outside)
+    return Finding(Effect(name, *found, holds, opposite=opposite), len(values))
+
+
+def all_of(findings: Iterable[Finding], listed: bool = True) -> Finding:
+    """Several as one, which holds if all do: the one that is missing, or else the largest value."""
+    findings = list(findings)
+    weakest = max(findings, key=lambda f: (f.num_seeds == 0, f.effect.value))
+    known = [f.effect.holds for f in findings]
+    return Finding(replace(weakest.effect, holds=None if None in known else all(known)),
+                   min(f.num_seeds for f in findings), listed)
+
+
 def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: str, budgets_b: Sequence[int],
                   metric: str) -> tuple[pandas.Series, pandas.Series]:
     """The metric of two variants at equal wall-clock: the longest time that the budgets of both reach.
@@ -106,8 +140,8 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
     return tuple(values[:0] if empty else values for values in found)
 
 
-def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str, *, shown: Iterable[Finding] = (),
-             note: str = "") -> Verdict:
+def conclude(required: Iterable[Finding], enough: Iterable[Finding], budget: str, *, shown: Iterable[Finding] = (),
+             note: str = "", main: Finding | None = None) -> Verdict:
     """The rule of the course's verdicts.
 
     undecided: a required finding lacks results or has fewer than six seeds. supported: all required ones hold.
@@ -117,7 +151,9 @@ def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str
 
     Args:
         shown: further numbers that decide nothing.
+        main: the one that the ledger shows; by default the first.
     """
+    required, enough = list(required), list(enough)
     lacking = [f.effect.name for f in required if f.num_seeds < MIN_SEEDS or f.effect.holds is None]
     failing = [f.effect for f in required if f.effect.holds is False]
     if lacking:
@@ -132,9 +168,11 @@ def conclude(required: Sequence[Finding], enough: Sequence[Finding], budget: str
         said = f"{len(failing)} of {len(required)} required comparisons {verb} not as claimed. {' '.join(listed)}"
     effects = {f.effect.name: f.effect for f in required}
     for finding in (*enough, *(Finding(replace(f.effect, holds=None, opposite=False), f.num_seeds) for f in shown)):
-        effects.setdefault(finding.effect.name, finding.effect)
+        if finding.listed:
+            effects.setdefault(finding.effect.name, finding.effect)
     return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in required), default=0), budget,
-                   f"{said} {note}".rstrip(), required=tuple(f.effect.name for f in required))
+                   f"{said} {note}".rstrip(), required=tuple(f.effect.name for f in required),
+                   main=main.effect.name if main else "")
 
 
 def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:

@@ -14,6 +14,7 @@ Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons, 07_noise.   Source:
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from ..physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from ..physics.solver import select
 from ..rollout import Sequential
 from . import restarts
+from .steps import Persistence
 
 SETTINGS = {
     "num_points": 48, "dt": 1.0, "num_substeps": 2, "unit_length": 16 * math.pi,
@@ -74,6 +76,16 @@ def reference_solver() -> KuramotoSivashinsky:
 
 def coarse_solver() -> KuramotoSivashinsky:
     return solver(etd1)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A row without a network: ``num_substeps`` of ETD1, or none for a state that stays as it is."""
+
+    num_substeps: int | None
+
+    def step(self) -> nn.Module:
+        return Persistence() if self.num_substeps is None else solver(etd1, self.num_substeps)
 
 
 @functools.cache

@@ -91,11 +91,10 @@ def interval(effect: Effect) -> str:
 def main_effect(verdict: Verdict) -> Effect | None:
     """The first effect, in the order of the criterion, that has been computed and has an interval.
 
-    Of a claim that names its main effect, the first of that name.
+    Of a verdict that names its main effect, that one.
     """
     known = [e for e in verdict.effects if math.isfinite(e.value) and math.isfinite(e.low)]
-    start = verdict.claim.main if verdict.claim else ""
-    return next((e for e in known if e.name.startswith(start)), None)
+    return next((e for e in known if verdict.main in ("", e.name)), None)
 
 
 def summary(found: Mapping[str, Verdict]) -> str:
@@ -141,8 +140,9 @@ def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str]
                 for row, effect in zip(verdict.table().values, verdict.effects)]
         repeat = "\n".join(map(command, verdict.claim.experiments))
         lines += [f"*Criterion.* {plain(verdict.claim.criterion)}", "",
-                  f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", "",
-                  f"*Note.* {plain(re.split('Compute what is missing', verdict.note)[0])}", ""]
+                  f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", ""]
+        if verdict.note:
+            lines += [f"*Note.* {plain(verdict.note)}", ""]
         if rows:
             lines.append(table(f"{claim_id}: all effects", [*verdict.table().columns, "role"], rows))
         lines += ["To repeat it:", "", f"```bash\n{repeat}\n```"]

@@ -53,7 +53,7 @@ def quantised(u: Tensor, scale: float) -> Tensor:
     return levels.where(u.abs() <= 2 * scale, torch.tensor(float(BLOWN_UP))).to(torch.uint8)
 
 
-def judged(regions: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], num_seeds: int,
+def measured(regions: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], num_seeds: int,
            scale: float) -> dict[str, Tensor]:
     """The metrics of each region.
 
@@ -83,12 +83,12 @@ def gradient_norms(setup: Setup, step: nn.Module, batch: Mapping[str, Tensor]) -
 
 def without_training(regions: Callable[[], Mapping], scale: float) -> dict[str, Tensor]:
     """All metrics of a baseline."""
-    return {**judged(regions(), 1, scale), "gradient": torch.full((1, len(HORIZONS)), torch.nan),
+    return {**measured(regions(), 1, scale), "gradient": torch.full((1, len(HORIZONS)), torch.nan),
             "diverged_at": torch.full((1,), -1)}
 
 
 def trained(setup: Setup, step: nn.Module, history, batch: Mapping[str, Tensor], regions: Mapping,
             seeds: Sequence[int], scale: float) -> dict[str, Tensor]:
     """All metrics of a trained step."""
-    return {**judged(regions, len(seeds), scale), "gradient": gradient_norms(setup, step, batch),
+    return {**measured(regions, len(seeds), scale), "gradient": gradient_norms(setup, step, batch),
             "diverged_at": history.diverged_at}

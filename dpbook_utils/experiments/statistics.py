@@ -114,39 +114,6 @@ def geometric_mean_interval(values: Sequence[float]) -> Interval:
     return Interval(*(math.exp(x) for x in mean_interval(np.log(values))))
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> Interval:
-    """Rank correlation of pairs and its 95 % bootstrap interval (percentiles of resampled pairs).
-
-    Infinite values are the largest rank, so a blow-up can take part. A resample in which x or y is constant shows no
-    association and counts as 0.
-
-    Raises: ValueError for fewer than three pairs, NaN, or a constant x or y.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 1 or x.shape != y.shape or len(x) < 3 or np.isnan([x, y]).any():
-        raise ValueError(f"spearman: got {x.shape} and {y.shape} values; give three or more pairs without NaN")
-    x, y = stats.rankdata(x), stats.rankdata(y)  # ranks stand for the values, infinite ones too
-    if not np.ptp(x) or not np.ptp(y):
-        raise ValueError("spearman: all values of x or of y are the same, so there is no order to compare")
-    found = stats.bootstrap((x, y), _rank_correlation, paired=True, vectorized=True, confidence_level=LEVEL,
-                            method="percentile", rng=np.random.default_rng(0))
-    return Interval(float(stats.spearmanr(x, y).statistic), *map(float, found.confidence_interval))
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
-    """Slope of the least-squares line and its 95 % interval (Student's t: independent deviations of equal size).
-
-    Raises: ValueError for fewer than three points, values that are not finite, or a constant x.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 1 or x.shape != y.shape or len(x) < 3 or not np.isfinite([x, y]).all() or not np.ptp(x):
-        raise ValueError(f"slope: got x = {x.tolist()}, y = {y.tolist()}; give three or more finite points with "
-                         "different x")
-    line = stats.linregress(x, y)
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 2) * line.stderr)
-    return Interval(float(line.slope), float(line.slope) - margin, float(line.slope) + margin)
-
-
 def at_time(seconds: Sequence[float], errors: Sequence[Sequence[float]], time: float) -> np.ndarray:
     """(seeds,): the error that trainings of different lengths reach in a given time, for equal wall-clock.
 
@@ -177,10 +144,3 @@ def at_time(seconds: Sequence[float], errors: Sequence[Sequence[float]], time: f
     finite = np.isfinite(around).all(1)
     logs = np.log(np.where(finite[:, None], around, 1.0))
     return np.where(finite, np.exp((1 - weight) * logs[:, 0] + weight * logs[:, 1]), math.inf)
-
-
-def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    x, y = (stats.rankdata(v, axis=axis) for v in (x, y))
-    x, y = (v - v.mean(axis, keepdims=True) for v in (x, y))
-    size = np.sqrt((x**2).sum(axis) * (y**2).sum(axis))
-    return np.divide((x * y).sum(axis), size, out=np.zeros_like(size), where=size > 0)

@@ -9,6 +9,8 @@ import pandas
 
 from .setups import Setup
 
+GRID = (1e-3, 3e-3, 1e-2)  # of most studies
+
 
 def at_rate(row: Any, rate: float) -> Any:
     """A variant, which is a ``Setup`` or has one in its attribute ``setup``, with another learning rate."""

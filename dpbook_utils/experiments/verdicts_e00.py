@@ -9,16 +9,11 @@ from collections.abc import Mapping
 import pandas
 
 from .claims import Claim, Verdict
+from .e00_design import SOLVERS, TOLERANCE
 from .findings import conclude, per_seed, smaller
 from .ledger import STATEMENTS
 
-TOLERANCE = 1e-6  # relative
 GRADIENTS = {"solver": "by state and parameters", "network": "by the weights of a network before it"}
-SOLVERS = (
-    *(f"{equation}, {scheme}" for scheme in ("Central", "Upwind", "SemiLagrangian")
-      for equation in ("Burgers", "AdvectionDiffusion")),
-    "Burgers, Interpolated", "KuramotoSivashinsky, etd1", "KuramotoSivashinsky, etdrk2",
-    "NavierStokes, semi_lagrangian", "NavierStokes, mac_cormack", "Wake, semi_lagrangian", "Wake, mac_cormack")
 
 
 def decide_gradients(frames: Mapping[str, pandas.DataFrame]) -> Verdict:

@@ -8,28 +8,26 @@ from collections.abc import Mapping
 import pandas
 
 from .claims import Claim, Verdict
-from .findings import Finding, conclude, per_seed, smaller
+from .comparisons import Smaller, cross
+from .e01_design import INVERSE_BUDGETS, LAW_BUDGETS
+from .findings import SMALLER, Finding, conclude, per_seed, smaller
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
 
-INVERSE_BUDGETS, LAW_BUDGETS = (300, 1200), (100, 400)
 LEFT = 0.2  # of the divergence, at most
+DISTANCE = "distance to the nearest answer"
 
 
 def decide_labels(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C02."""
     frame = frames["e01_inverse"]
 
-    def compared(what: str, metric: str, a: str, b: str, budget: int) -> Finding:
-        return smaller(f"{what}, {a} / {b}, {budget:,} updates",
-                       *(per_seed(frame, name, budget, metric) for name in (a, b)))
-
     physics, two, one = "physics", "supervised, two answers", "supervised, one answer"
-    ambiguous = [compared(what, metric, physics, two, n) for n in INVERSE_BUDGETS
-                 for what, metric in (("distance to the nearest answer", "distance"), ("misfit", "misfit"))]
-    missing = [smaller(f"distance to the nearest answer, {physics} / half of that of zero, {n:,} updates",
+    ambiguous = [Smaller(metric, "", physics, two, n, words=words).finding(frame) for n in INVERSE_BUDGETS
+                 for metric, words in (("distance", DISTANCE), ("misfit", "misfit"))]
+    missing = [smaller(f"{DISTANCE}, {physics} / half of that of zero, {n:,} updates",
                        per_seed(frame, physics, n, "distance"), 0.5) for n in INVERSE_BUDGETS]
-    shown = [compared("distance to the nearest answer", "distance", one, physics, n) for n in INVERSE_BUDGETS]
+    shown = [each.finding(frame)
+             for each in cross(Smaller, "distance", "", one, physics, list(INVERSE_BUDGETS), words=DISTANCE)]
     return conclude([*ambiguous, *missing], [*ambiguous, *missing], _updates(INVERSE_BUDGETS), shown=shown)
 
 
@@ -37,21 +35,18 @@ def decide_law(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C03."""
     frame = frames["e01_conservation"]
 
-    def of(name: str, budget: int, metric: str) -> pandas.Series | float:
-        """By seed; one number for what needs no training."""
-        values = per_seed(frame, name, budget, metric)
-        return values if budget or values.empty else float(values.iloc[0])
+    def against(metric: str, b: str, budget: int, budget_b: int | None = None) -> Finding:
+        return Smaller(metric, "", "law", b, budget, budget_b=budget_b).finding(frame)
 
-    def compared(metric: str, b: str, budget: int, budget_b: int = 0) -> Finding:
-        return smaller(f"{metric}, law / {b}, {budget:,} updates", of("law", budget, metric), of(b, budget_b, metric))
-
-    less = [smaller(f"divergence, law / {LEFT:g} of the measurement's, {n:,} updates", of("law", n, "divergence"),
-                    LEFT * of("measurement", 0, "divergence")) for n in LAW_BUDGETS]
-    others = [compared("divergence", "labels", n, n) for n in LAW_BUDGETS]
-    closer = [compared("error", "measurement", n) for n in LAW_BUDGETS]
-    shown = [compared(metric, b, n, n if "labels" in b else 0) for n in LAW_BUDGETS for metric, b in (
-        *((metric, "projection") for metric in ("divergence", "error")),
-        *(("error", b) for b in ("labels", "labels, then projection")))]
+    measured = per_seed(frame, "measurement", 0, "divergence")
+    less = [smaller(f"divergence, law / {LEFT:g} of the measurement's, {n:,} updates",
+                    per_seed(frame, "law", n, "divergence"),
+                    LEFT * float(measured.iloc[0]) if len(measured) else measured) for n in LAW_BUDGETS]
+    others = [against("divergence", "labels", n) for n in LAW_BUDGETS]
+    closer = [against("error", "measurement", n, 0) for n in LAW_BUDGETS]
+    shown = [found for n in LAW_BUDGETS for found in (
+        against("divergence", "projection", n, 0), against("error", "projection", n, 0),
+        against("error", "labels", n), against("error", "labels, then projection", n))]
     return conclude([*less, *others, *closer], [*less, *others], _updates(LAW_BUDGETS), shown=shown)
 
 

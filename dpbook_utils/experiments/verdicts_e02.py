@@ -7,28 +7,18 @@ remains. The third depends on the solver's price against the disk's.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import pandas
 
 from . import statistics
 from .claims import Claim, Effect, Verdict
-from .findings import Finding, conclude, per_seed, smaller
+from .e02_design import BUDGETS, EQUALITY_BUDGET, LONGER, LOSSES, SEEDS, SIZES, SUBSTEPS, substeps
+from .findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
 
-BUDGETS = (1500, 6000)
-EQUALITY_BUDGET = 100
 LAST = BUDGETS[-1]
-SEEDS = (0, 1, 2, 3, 4, 5)
-SIZES = (16, 64, 256, 1024)
-# Of the sets that fresh data beats at equal updates: as long as 6,000 fresh updates take. Added after the results of
-# BUDGETS were seen, so it is shown and decides nothing.
-LONGER = {16: 12000, 64: 12000}
-LOSSES = ("supervised", "DP")
 PER_BATCH = 4  # trajectories per batch and seed
-SUBSTEPS = (1, 2, 4, 6, 8, 16, 32, 64)  # of the throughput measurement; the study's reference solver has 6
 STUDY = 6
 MEASURES = {"error.inside": "error inside", "error.edge": "error on the edge",
             "long_error.inside": "error over 200 steps inside"}  # {metric: in words}
@@ -55,9 +45,9 @@ class Seconds(NamedTuple):
         return size / PER_BATCH * self.storing + budget * self.update
 
 
-def substeps(number: int) -> str:
-    """The variant's name in the throughput measurement."""
-    return f"{number} sub-steps" if number > 1 else "1 sub-step"
+def variant(size: int | None, loss: str) -> str:
+    """The name of a data set, fresh if it has no size, with a loss."""
+    return f"{'fresh' if size is None else f'{size} stored'}, {loss}"
 
 
 def seconds(e02: pandas.DataFrame, throughput: pandas.DataFrame, loss: str) -> Seconds | None:
@@ -80,25 +70,15 @@ def at_equal_time(e02: pandas.DataFrame, cost: Seconds | None, size: int, loss: 
     Args:
         longer: further budgets of the fixed set.
     """
-    budgets = {f"fresh, {loss}": BUDGETS, f"{size} stored, {loss}": (*BUDGETS, *longer)}
-    series = {name: pandas.concat([per_seed(e02, name, n, metric) for n in of_row], axis=1, join="inner")
-              for name, of_row in budgets.items()}
+    budgets = {None: BUDGETS, size: (*BUDGETS, *longer)}  # by the number of trajectories, as in Seconds.total
+    series = {data: pandas.concat([per_seed(e02, variant(data, loss), n, metric) for n in of_row], axis=1, join="inner")
+              for data, of_row in budgets.items()}
     if cost is None or any(values.empty for values in series.values()):
         return pandas.Series(dtype=float), pandas.Series(dtype=float)
-    times = {name: [cost.total(None if name.startswith("fresh") else size, n) for n in of_row]
-             for name, of_row in budgets.items()}
+    times = {data: [cost.total(data, n) for n in of_row] for data, of_row in budgets.items()}
     time = min(t[-1] for t in times.values())
-    return tuple(pandas.Series(statistics.at_time(times[name], values.to_numpy(), time), values.index)
-                 for name, values in series.items())
-
-
-def all_of(name: str, findings: Iterable[Finding]) -> Finding:
-    """Several as one: the value nearest to not holding, which holds if all do."""
-    findings = list(findings)
-    weakest = max(findings, key=lambda f: (f.num_seeds == 0, f.effect.value))
-    known = [f.effect.holds for f in findings]
-    return Finding(replace(weakest.effect, name=name, holds=None if None in known else all(known)),
-                   min(f.num_seeds for f in findings))
+    return tuple(pandas.Series(statistics.at_time(times[data], values.to_numpy(), time), values.index)
+                 for data, values in series.items())
 
 
 def decide_equality(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
@@ -132,7 +112,7 @@ def decide_sampling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         for size, longer in LONGER.items():
             shown.append(smaller(f"error inside, fresh / {size} stored, {loss}, time of {LAST:,} fresh updates",
                                  *at_equal_time(frame, cost, size, loss, "error.inside", (longer,))))
-    joined = {key: all_of("all three", findings) for key, findings in found.items()}
+    joined = {key: all_of(findings, listed=False) for key, findings in found.items()}
     won = [f"{size} ({loss})" for (size, loss), finding in joined.items() if finding.effect.holds]
     study = frame[frame.budget.isin(BUDGETS)]
     blown = sum((study[f"blown_up.{region}"] > 0).sum() for region in ("inside", "edge", "outside") if len(study))
@@ -140,11 +120,9 @@ def decide_sampling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     if all(times.values()):
         extra = ", ".join(f"{cost.fresh / cost.update - 1:.0%} ({loss})" for loss, cost in times.items())
         note += f" Fresh data makes an update dearer by {extra}."
-    verdict = conclude([f for findings in found.values() for f in findings], list(joined.values()),
-                       f"the time of {LAST:,} updates with a fixed set", shown=shown,
-                       note=f"{note} Trained networks with a roll-out that blew up: {blown}.")
-    # Joined findings decide, but repeat others' numbers.
-    return replace(verdict, effects=tuple(e for e in verdict.effects if e.name != "all three"))
+    return conclude([f for findings in found.values() for f in findings], joined.values(),
+                    f"the time of {LAST:,} updates with a fixed set", shown=shown,
+                    note=f"{note} Trained networks with a roll-out that blew up: {blown}.")
 
 
 def decide_throughput(frames: Mapping[str, pandas.DataFrame]) -> Verdict:

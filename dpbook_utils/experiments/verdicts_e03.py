@@ -10,33 +10,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas
 
-from . import statistics
 from .claims import Claim, Effect, Verdict
-from .findings import Finding, common_seeds, conclude, per_seed, smaller
+from .findings import SMALLER, Finding, between, common_seeds, conclude, per_seed, smaller
 from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
-from .verdicts_e04 import SMALLER
 
 SMALL = ("size 1e-08", "size 1e-06", "size 0.0001")  # those with a phase of exponential growth
 DECADES = 6  # from the smallest size to the largest
 BUDGETS = (1500, 6000)  # of E04's networks
 TRAINED, PLACE = 1500, 2  # of E03's networks; number of the 16th step among the places
 ALONE = r"P(, .*)?|persistence|predictor, .*"  # variants of E04 that are no trained hybrids
-
-
-def between(name: str, values: pandas.Series, low: float, high: float) -> Finding:
-    """That the geometric mean of one positive number per seed lies between two limits.
-
-    The mean alone decides, also where its interval crosses a limit: an estimate, with no test behind it. The opposite
-    is shown only by interval and sign test: that the number lies below the lower limit, or above the upper one.
-    """
-    if values.empty or not np.isfinite(values).all():
-        return Finding(Effect(name, *[math.nan] * 3), 0)
-    found = statistics.geometric_mean_interval(values)
-    holds = low <= found.value <= high if len(values) >= MIN_SEEDS else None
-    outside = (values, np.full(len(values), low)), (np.full(len(values), high), values)
-    opposite = holds is False and any(statistics.paired_ratio(*pair).smaller for pair in outside)
-    return Finding(Effect(name, *found, holds, opposite=opposite), len(values))
 
 
 def gain(frame: pandas.DataFrame) -> pandas.Series:

@@ -12,22 +12,24 @@ roll-outs that blow up, which are bounded, are still those of the last finite we
 Source: list2025.
 """
 
-import math
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import pandas
 
 from . import statistics
 from .claims import Claim, Verdict
-from .findings import Finding, at_equal_time, common_seeds, conclude, judged, lower, per_seed, smaller
+from .comparisons import Lower, Smaller, SmallerInTime, cross
+from .e04_design import BUDGETS, BUDGETS_ONE
+from .findings import DIVERGED, SMALLER, Finding, common_seeds, conclude, judged, per_seed, smaller
 from .ledger import STATEMENTS
 
-BUDGETS = (1500, 6000, 24000)
-BUDGETS_ONE = (*BUDGETS, 96000)
 LAST = BUDGETS[-1]
 REGIONS = ("inside", "below", "above")
 UNROLLED = (3, 8)
+WIGS = tuple(f"WIG-{m}" for m in UNROLLED)
+Judged = partial(Smaller, diverged=True)
 
 
 class Published(NamedTuple):
@@ -49,54 +51,25 @@ PUBLISHED = (
 )
 
 
-def published_ratios() -> pandas.DataFrame:
-    """The published ratios of normalised mean squared errors."""
-    return pandas.DataFrame([{
-        "study": "List et al. 2025", "network": f"{p.channels} channels, {p.blocks} blocks",
-        "budget": f"{p.epochs} epochs", "NOG / ONE": p.nog / p.one, "WIG / ONE": p.wig / p.one,
-        "WIG / NOG": p.wig / p.nog} for p in PUBLISHED])
-
-
-def squared_ratios(frame: pandas.DataFrame, num_steps: int = 3) -> pandas.DataFrame:
-    """Ours, to be read beside the published ones: squares of the ratios of mean relative L2 errors.
-
-    A mean squared error behaves as the square of a relative L2 error, but the averages differ, so this compares sizes,
-    not digits. As there, the error is the mean over all four test lengths, two of which are inside.
-    """
-    whole = (2 * frame["error.inside"] + frame["error.below"] + frame["error.above"]) / 4
-    frame = frame.assign(error=whole)
-    rows = []
-    for size, network in (("", "16 channels, 4 blocks"), (", small", "8 channels, 4 blocks")):
-        for budget in BUDGETS:
-            one, nog, wig = (judged(frame, name + size, budget, "error")
-                             for name in ("ONE", f"NOG-{num_steps}", f"WIG-{num_steps}"))
-            pairs = {"NOG / ONE": (nog, one), "WIG / ONE": (wig, one), "WIG / NOG": (wig, nog)}
-            ratios = {name: smaller(name, a, b).effect.value ** 2 for name, (a, b) in pairs.items()}
-            rows.append({"study": "here", "network": network, "budget": f"{budget:,} updates", **ratios})
-    return pandas.DataFrame(rows)
-
-
 def decide_unrolling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C09: WIG against ONE."""
     frame = frames["e04"]
     if not frame.empty:
         frame = frame.assign(blown_up=sum(frame[f"blown_up.{region}"] for region in REGIONS) / 3)
-    required, enough, shown = [], [], []
-    for wig in (f"WIG-{m}" for m in UNROLLED):
+    required, enough, shown, calm = [], [], [], []
+    for wig in WIGS:
         for region in REGIONS:
-            errors = [_ratio(frame, wig, "ONE", n, "error", region) for n in BUDGETS]
-            timed = smaller(f"error {region}, {wig} / ONE, equal wall-clock",
-                            *at_equal_time(frame, wig, BUDGETS, "ONE", BUDGETS_ONE, f"error.{region}"))
-            required += [errors[-1], timed, _ratio(frame, "ONE", wig, LAST, "decorrelation", region)]
+            errors = [each.finding(frame) for each in cross(Judged, "error", region, wig, "ONE", list(BUDGETS))]
+            timed = SmallerInTime("error", region, wig, "ONE", BUDGETS, budget_b=BUDGETS_ONE).finding(frame)
+            required += [errors[-1], timed, Judged("decorrelation", region, "ONE", wig, LAST).finding(frame)]
             shown += [*errors[:-1], *_remains(frame, wig, "ONE", region)]
             enough += [*errors, timed] if region == "inside" else []
-        required.append(_ratio(frame, f"{wig}, small", "ONE, small", LAST, "error", "inside"))
-        blown = [lower(f"fraction blown up, {wig} - ONE, {n:,} updates",
-                       per_seed(frame, wig, n, "blown_up"), per_seed(frame, "ONE", n, "blown_up")) for n in BUDGETS]
+        required.append(Judged("error", "inside", f"{wig}, small", "ONE, small", LAST).finding(frame))
+        blown = [each.finding(frame) for each in cross(Lower, "blown_up", "", wig, "ONE", list(BUDGETS))]
         required.append(blown[-1])
+        calm.append(blown[-1].effect.value == blown[-1].effect.low == blown[-1].effect.high == 0)
         shown += blown[:-1]
-    calm = all(f.effect.value == f.effect.low == f.effect.high == 0 for f in required if "blown up" in f.effect.name)
-    note = "Nothing blew up at the largest budget, so stability is not told apart. " if calm else ""
+    note = "Nothing blew up at the largest budget, so stability is not told apart. " if all(calm) else ""
     note += _diverged(frame)
     return conclude(required, enough, f"{LAST:,} updates, and equal wall-clock", shown=shown, note=note)
 
@@ -108,17 +81,16 @@ def decide_gradient(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     for m in UNROLLED:
         wig, nog = f"WIG-{m}", f"NOG-{m}"
         for region in REGIONS:
-            errors = [_ratio(frame, wig, nog, n, "error", region) for n in BUDGETS]
+            errors = [each.finding(frame) for each in cross(Judged, "error", region, wig, nog, list(BUDGETS))]
             one, cut, full = common_seeds(*(judged(frame, name, LAST, f"error.{region}")
                                             for name in ("ONE", nog, wig)))
             share = smaller(f"error {region}, ({wig} / {nog}) / ({nog} / ONE), {LAST:,} updates", full * one, cut**2)
             required += [errors[-1], share]
             shown += errors[:-1]
             enough += errors if region == "inside" else []
-        required.append(_ratio(frame, f"{wig}, small", f"{nog}, small", LAST, "error", "inside"))
-        alone = [_ratio(frame, nog, "ONE", n, "error", "inside") for n in BUDGETS]
-        timed = at_equal_time(frame, wig, BUDGETS, nog, BUDGETS, "error.inside")
-        shown += [*alone, smaller(f"error inside, {wig} / {nog}, equal wall-clock", *timed)]
+        required.append(Judged("error", "inside", f"{wig}, small", f"{nog}, small", LAST).finding(frame))
+        alone = [each.finding(frame) for each in cross(Judged, "error", "inside", nog, "ONE", list(BUDGETS))]
+        shown += [*alone, SmallerInTime("error", "inside", wig, nog, BUDGETS).finding(frame)]
         notes += _flip(nog, alone[0], alone[-1])
     return conclude(required, enough, f"{LAST:,} updates", shown=shown, note=" ".join([*notes, _diverged(frame)]))
 
@@ -129,9 +101,9 @@ def decide_specialisation(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     if not frame.empty:
         frame = frame.assign(**{"growth.inside": [curve[11] / curve[0] for curve in frame["curve.inside"]]})
     required, enough = [], []
-    for setup in ("ONE", *(f"WIG-{m}" for m in UNROLLED)):
+    for setup in ("ONE", *WIGS):
         alone = f"predictor, {setup}"
-        required += [_ratio(frame, setup, alone, LAST, "error", region) for region in REGIONS]
+        required += [each.finding(frame) for each in cross(Judged, "error", list(REGIONS), setup, alone, LAST)]
         for region in REGIONS[1:]:
             growth = []
             for chain in (setup, alone):
@@ -142,18 +114,14 @@ def decide_specialisation(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
             required.append(widening)
             enough.append(widening)
     for chain in ("", "predictor, "):
-        for m in UNROLLED:
-            wig, one = f"{chain}WIG-{m}", f"{chain}ONE"
-            required.append(_ratio(frame, wig, one, LAST, "growth", "inside"))
-            longer = _ratio(frame, one, wig, LAST, "decorrelation", "inside")
+        for wig in WIGS:
+            required.append(Judged("growth", "inside", f"{chain}{wig}", f"{chain}ONE", LAST).finding(frame))
+            longer = Judged("decorrelation", "inside", f"{chain}ONE", f"{chain}{wig}", LAST).finding(frame)
             required.append(longer)
             enough.append(longer)
     return conclude(required, enough, f"{LAST:,} updates", note=_diverged(frame))
 
 
-DIVERGED = " A training that diverged counts as an infinite error."
-SMALLER = ('"Smaller" and "longer" mean: over at least six seeds, the 95 % interval of the geometric mean of paired '
-           "ratios lies on that side of 1, and the sign test is below 0.05.")
 CLAIMS = {claim.id: claim for claim in (
     Claim(
         "C09", STATEMENTS["C09"].text, "03_unrolling", ("e04",),
@@ -181,21 +149,12 @@ CLAIMS = {claim.id: claim for claim in (
 )}
 
 
-def _ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str, region: str) -> Finding:
-    words = {"decorrelation": "time to decorrelation", "growth": "error at step 12 / step 1"}
-    name = f"{words.get(metric, metric)} {region}, {a} / {b}, {budget:,} updates"
-    values = [judged(frame, variant, budget, f"{metric}.{region}") for variant in (a, b)]
-    if metric == "decorrelation":  # as 1 / time: it is the time that is zero for a training that diverged
-        values = [1 / times.where(times < math.inf, 0.0) for times in reversed(values)]
-    return smaller(name, *values)
-
-
 def _remains(frame: pandas.DataFrame, a: str, b: str, region: str) -> list[Finding]:
     """The same error with the last finite weights of trainings that diverged, if there are any."""
-    values = [per_seed(frame, variant, LAST, f"error.{region}") for variant in (a, b)]
     lost = [per_seed(frame, variant, LAST, "diverged_at") >= 0 for variant in (a, b)]
-    name = f"error {region}, {a} / {b}, {LAST:,} updates, last finite weights of trainings that diverged"
-    return [smaller(name, *values)] if any(seeds.any() for seeds in lost) else []
+    ending = f", {LAST:,} updates, last finite weights of trainings that diverged"
+    remains = Smaller("error", region, a, b, LAST, ending=ending)
+    return [remains.finding(frame)] if any(seeds.any() for seeds in lost) else []
 
 
 def _flip(nog: str, short: Finding, long: Finding) -> list[str]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import pandas
 
 from .claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Claim, Verdict
+from .e05_design import BUDGETS
 from .findings import Finding, common_seeds, per_seed, smaller
 from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
 
-BUDGETS = (1500, 6000)
 REGIONS = ("inside", "below", "above", "faster")
 TRAININGS = ("ONE", "WIG-8")
 ADDITIVE = ("additive", "additive, N first", "additive, times dt", "right-hand side")

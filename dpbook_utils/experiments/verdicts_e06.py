@@ -1,19 +1,17 @@
 """The claim that E06 decides, and its criterion, stated before its results.   Chapter: 05_loss_placement."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas
 
 from .claims import Claim, Verdict
-from .findings import Finding, conclude, per_seed, smaller
+from .comparisons import WORDS
+from .e06_design import BUDGETS, SEEDS
+from .findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
 
-BUDGETS = (1500, 6000)
-SEEDS = (0, 1, 2, 3, 4, 5)
 LAST = BUDGETS[-1]
 SHARED = {"WIG-8": "every step, WIG", "NOG-8": "every step, NOG", "TERMINAL-8": "terminal, WIG",
           "PUSHFORWARD-8": "terminal, NOG"}  # variants of E04 that are placements
@@ -35,11 +33,12 @@ class Condition(NamedTuple):
     """Under which placements are compared; ``metric`` is one that is better when smaller."""
 
     policy: str
-    metric: str = "error.inside"
+    metric: str = "error"
+    region: str = "inside"
     budget: int = LAST
 
     def values(self, frame: pandas.DataFrame, place: str) -> pandas.Series:
-        return per_seed(frame, f"{place}, {self.policy}", self.budget, self.metric)
+        return per_seed(frame, f"{place}, {self.policy}", self.budget, f"{self.metric}.{self.region}")
 
     def best(self, frame: pandas.DataFrame) -> str | None:
         """The placement with the smallest geometric mean; None while results of one are missing."""
@@ -49,10 +48,9 @@ class Condition(NamedTuple):
         return min(PLACES, key=lambda place: float(np.log(found[place]).mean()))
 
     def __str__(self) -> str:
-        metric, _, region = self.metric.partition(".")
-        words = {"error": "error", "lost": "1 / time to decorrelation"}
+        words = {"lost": f"1 / {WORDS['decorrelation']}"}.get(self.metric, self.metric)
         budget = "" if self.budget == LAST else f", {self.budget:,} updates"
-        return f"{words[metric]} {region}, {self.policy}{budget}"
+        return f"{words} {self.region}, {self.policy}{budget}"
 
 
 MAIN = {policy: Condition(policy) for policy in POLICIES}
@@ -60,7 +58,7 @@ MAIN = {policy: Condition(policy) for policy in POLICIES}
 
 def others(policy: str) -> list[Condition]:
     """The conditions that the main one is held against, one change each."""
-    return [Condition(policy, "error.below"), Condition(policy, "error.above"), Condition(policy, "lost.inside"),
+    return [Condition(policy, region="below"), Condition(policy, region="above"), Condition(policy, "lost"),
             Condition(policy, budget=BUDGETS[0])]
 
 
@@ -84,13 +82,6 @@ def reversal(frame: pandas.DataFrame, a: Condition, b: Condition) -> tuple[Findi
     return tuple(found)
 
 
-def joined(findings: tuple[Finding, Finding]) -> Finding:
-    """Both as one: the one nearer to 1, which holds if both do."""
-    weaker = max(findings, key=lambda f: f.effect.value)
-    holds = None if any(f.effect.holds is None for f in findings) else all(f.effect.holds for f in findings)
-    return Finding(replace(weaker.effect, holds=holds), min(f.num_seeds for f in findings))
-
-
 def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C12: does each placement train, and does the best one change with the gradient policy or the measure?"""
     frame = prepared(frames)
@@ -98,14 +89,14 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     trains = [smaller(f"{MAIN['WIG']}: {place} / P alone", MAIN["WIG"].values(frame, place),
                       float(alone.iloc[0]) if len(alone) else alone) for place in PLACES]
     by_policy = reversal(frame, MAIN["WIG"], MAIN["NOG"])
-    elsewhere = [joined(reversal(frame, MAIN[policy], other)) for policy in POLICIES for other in others(policy)]
+    elsewhere = [all_of(reversal(frame, MAIN[policy], other)) for policy in POLICIES for other in others(policy)]
     lifts = [smaller(f"error inside: {place}, WIG / NOG",
                      *(MAIN[policy].values(frame, place) for policy in POLICIES)) for place in (*PLACES, LATER)]
     best = ", ".join(f"{policy}: {MAIN[policy].best(frame) or 'not known yet'}" for policy in POLICIES)
     diverged = frame[frame.budget > 0].query("diverged_at >= 0") if len(frame) else frame
     counts = diverged.groupby(["variant", "budget"]).size()
     listed = ", ".join(f"{name} at {budget:,} ({count})" for (name, budget), count in counts.items())
-    return conclude([*trains, *by_policy], [joined(by_policy), *elsewhere], f"{LAST:,} updates", shown=lifts,
+    return conclude([*trains, *by_policy], [all_of(by_policy), *elsewhere], f"{LAST:,} updates", shown=lifts,
                     note=f"Smallest error inside, {best}. Trainings that diverged: {listed or 'none'}. "
                          "One problem: what changes is the gradient policy, the measure and the budget, not the flow.")
 

@@ -12,16 +12,12 @@ import pandas
 
 from . import findings
 from .claims import Claim, Effect, Verdict
-from .findings import Finding, common_seeds, conclude, lower, per_seed, smaller
+from .comparisons import Smaller
+from .e07_design import BUDGET, FIRST, HORIZONS, LENGTHS, LONG_BUDGET, RATES
+from .findings import DIVERGED, SMALLER, Finding, between, common_seeds, conclude, lower, per_seed, smaller
 from .ledger import STATEMENTS
 from .statistics import MIN_SEEDS
-from .verdicts_e03 import between
-from .verdicts_e04 import DIVERGED, SMALLER
 
-HORIZONS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # of e07_gradients
-FIRST = 16  # slopes are taken from this horizon on, when gradients have turned to the growing directions
-BUDGET, LONG_BUDGET = 1500, 6000
-RATES = (3e-4, 1e-3, 3e-3)
 ERROR = "error.inside"
 COSTS = {"time": "relative", "memory": "memory"}  # what is compared of e07_cost: time in turn with supervised training
 PARTS = ("small last layer", "clipping", "curriculum")
@@ -77,8 +73,7 @@ def decide_gradients(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         chaotic.append(between(f"growth rate of gradients / Lyapunov exponent, {variant}", found / rate, 0.75, 1.25))
     decaying = [lower(f"growth rate of gradients [1/step], {variant}", slopes(frame, variant, budget), 0.0)
                 for variant, budget in (("heat", 0), ("heat, trained", BUDGET))]
-    harder = smaller("error inside, m=16, combination / bare", judged(trainings, "m=16"),
-                     judged(trainings, "bare, m=16"))
+    harder = _error("m=16", "bare, m=16", ("m=16, combination", "bare")).finding(trainings)
     blown = [f"{variant}: {_infinite(frame, variant)}" for variant in ("untrained", "untrained, small last layer")]
     note = "Seeds with infinite gradients at m=16 in untrained hybrids, " + ", ".join(blown) + "."
     return conclude([*chaotic, *decaying, harder], [*chaotic, harder], f"{BUDGET:,} updates", note=note)
@@ -88,24 +83,21 @@ def decide_remedies(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C14."""
     frame, cost = frames["e07"], frames["e07_cost"]
     best, one = (tuned(frame, name) for name in ("m=16", "m=1"))
+    whole = [_error("m=16", "bare, m=16", ("m=16, combination", "bare")), _error(best, one),
+             Smaller("error", "inside", "m=16", "m=1", LONG_BUDGET, diverged=True)]
+    parts = [*(_error("m=16", f"m=16 without {part}", (None, f"without {part}")) for part in PARTS),
+             _error("m=16 with truncation", "m=16", ("m=16, with truncation", "without"))]
+    enough = [each.finding(frame) for each in whole]
     required = [
-        none_diverged(frame, "m=16"),
-        smaller("error inside, m=16, combination / bare", judged(frame, "m=16"), judged(frame, "bare, m=16")),
-        smaller(f"error inside, {best} / {one}", judged(frame, best), judged(frame, one)),
-        smaller(f"error inside, m=16 / m=1, {LONG_BUDGET:,} updates",
-                *(judged(frame, name, LONG_BUDGET) for name in ("m=16", "m=1"))),
-        *(smaller(f"error inside, m=16 / without {part}", judged(frame, "m=16"),
-                  judged(frame, f"m=16 without {part}")) for part in PARTS),
-        smaller("error inside, m=16, with truncation / without", judged(frame, "m=16 with truncation"),
-                judged(frame, "m=16")),
+        none_diverged(frame, "m=16"), *enough, *(each.finding(frame) for each in parts),
         smaller("memory at m=64, checkpointed / half of plain", per_seed(cost, "checkpointed, m=64", 0, "memory"),
                 per_seed(cost, "plain, m=64", 0, "memory") / 2),
         _equal(cost)]
-    shown = [smaller(f"error inside, m={m}, combination / without {part}", judged(frame, f"m={m}"),
-                     judged(frame, f"m={m} without {part}")) for m in (8,) for part in PARTS]
-    shown += [smaller(f"error inside, m={m}, with {name} / without", judged(frame, f"m={m} with {name}"),
-                      judged(frame, f"m={m}")) for m in (8, 16) for name in ("truncation", "warm-up", "physics path")]
-    return conclude(required, required[1:4], f"{BUDGET:,} and {LONG_BUDGET:,} updates", shown=shown)
+    shown = [*(_error("m=8", f"m=8 without {part}", ("m=8, combination", f"without {part}")) for part in PARTS),
+             *(_error(f"m={m} with {name}", f"m={m}", (f"m={m}, with {name}", "without"))
+               for m in (8, 16) for name in ("truncation", "warm-up", "physics path"))]
+    return conclude(required, enough, f"{BUDGET:,} and {LONG_BUDGET:,} updates",
+                    shown=[each.finding(frame) for each in shown])
 
 
 def decide_cost(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
@@ -130,6 +122,11 @@ def decide_cost(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
                          "the network m times as often as a supervised one; the costs per evaluation are shown.")
 
 
+def _error(a: str, b: str, names: tuple[str | None, str | None] = (None, None)) -> Smaller:
+    """Of the errors inside, after the smaller budget."""
+    return Smaller("error", "inside", a, b, BUDGET, diverged=True, names=names, ending="")
+
+
 def _infinite(frame: pandas.DataFrame, variant: str) -> str:
     chosen = frame[frame.variant == variant]
     count = sum(not np.isfinite(norms[HORIZONS.index(16)]) for norms in chosen.adjoint) if len(chosen) else 0
@@ -141,17 +138,16 @@ def _equal(frame: pandas.DataFrame) -> Finding:
 
     Only where the plain one equals a repetition of itself: a roll-out that overflows has no gradient to compare.
     """
+    name = "gradients equal bit for bit, checkpointed and plain"
     if frame.empty:
-        return Finding(Effect("gradients equal bit for bit, checkpointed and plain", *[math.nan] * 3), 0)
-    way, length = frame.variant.str.partition(", ")[[0, 2]].to_numpy().T
-    by_way = frame.assign(way=way, length=length).set_index(["length", "seed"])
-    plain, again = (by_way.equal[by_way.way == name].astype(float) for name in ("plain", "checkpointed"))
+        return Finding(Effect(name, *[math.nan] * 3), 0)
+    plain, again = (pandas.concat({m: per_seed(frame, f"{way}, m={m}", 0, "equal") for m in LENGTHS})
+                    for way in ("plain", "checkpointed"))
     compared = again[plain.reindex(again.index) == 1]
-    num_seeds = compared.index.get_level_values("seed").nunique()
+    num_seeds = compared.index.get_level_values(-1).nunique()
     share = float(compared.mean())
     holds = share == 1 if num_seeds >= MIN_SEEDS else None
-    return Finding(Effect("gradients equal bit for bit, checkpointed and plain", share, math.nan, math.nan, holds,
-                          opposite=holds is False), num_seeds)
+    return Finding(Effect(name, share, math.nan, math.nan, holds, opposite=holds is False), num_seeds)
 
 
 CLAIMS = {claim.id: claim for claim in (

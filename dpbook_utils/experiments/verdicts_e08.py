@@ -14,41 +14,30 @@ import numpy as np
 import pandas
 
 from .claims import Claim, Verdict
-from .findings import Finding, at_equal_time, conclude, lower, per_seed, smaller
+from .comparisons import Lower, Smaller, SmallerInTime, cross, found_in
+from .e08_design import (
+    BASE,
+    DP_BUDGET,
+    DP_RATES,
+    EQUAL,
+    FIRST,
+    GRID,
+    LONG,
+    LONGER,
+    PERIODIC_GRID,
+    REGIONS,
+    SHORT,
+    SMALL_BUDGETS,
+    SMALL_GRID,
+    dp_name,
+    name,
+)
+from .e08_design import SIGMAS as SIGMAS
+from .findings import SMALLER, Finding, all_of, conclude, per_seed
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
-from .verdicts_e06 import joined
 
-SEEDS = (0, 1, 2, 3, 4, 5)
-SIGMAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-LOWER = (1e-3, 3e-3, 1e-2, 3e-2)
-WEAK = (1e-3, 3e-3, 1e-2)
-SHORT, LONG, LONGER = 1500, 6000, 15000  # updates of one step take as long as 6,000 of three
-BASE = {"white": "ONE", "moved target": "ONE", "shaped": "ONE", "walk": "history", "NOG-3": "NOG-3", "WIG-3": "WIG-3"}
-GRID = {  # {family: {budget: sigmas}}
-    "white": {SHORT: SIGMAS, LONG: SIGMAS, LONGER: WEAK}, "moved target": {SHORT: SIGMAS, LONG: LOWER},
-    "shaped": {SHORT: SIGMAS, LONG: LOWER}, "walk": {SHORT: SIGMAS, LONG: LOWER},
-    "NOG-3": {SHORT: SIGMAS, LONG: LOWER}, "WIG-3": {SHORT: SIGMAS, LONG: LOWER}}
 UNDIRECTED = ("white", "shaped", "walk")  # noise instead of unrolling, the target where it was
-PERIODIC_GRID = {"white": {SHORT: SIGMAS, LONG: (1e-3, 1e-2, 1e-1)}, "WIG-3": {SHORT: (1e-2, 1e-1)}}
-DP_BUDGET, PER_UPDATE = 2520, 2.5  # an update of WIG-3 takes as long as 2.5 of ONE, to within a tenth
-EQUAL = round(DP_BUDGET * PER_UPDATE)
-SMALL_GRID = {"white": {EQUAL: SIGMAS}, "moved target": {EQUAL: (1e-2, 3e-2, 1e-1)}}
-SMALL_BUDGETS = (300, 1500, EQUAL)  # of ONE
-DP_RATES = (1e-3, 3e-3)
-FIRST = (1e-2, 3e-2, 1e-1)  # sigmas of the noise before DP
-REGIONS = ("inside", "below", "above")
 WIG = ("WIG-3", "WIG-8")
-
-
-def name(family: str, sigma: float) -> str:
-    """``white, sigma 0.01``; without noise the set-up that the family adds it to."""
-    return f"{family}, sigma {sigma:g}" if sigma else BASE[family]
-
-
-def dp_name(first: str, rate: float) -> str:
-    """``WIG-3, rate 0.003``; after a first phase ``ONE, then WIG-3, rate 0.003``."""
-    return f"{first + ', then ' if first else ''}WIG-3, rate {rate:g}"
 
 
 def best(frame: pandas.DataFrame, variants: Sequence[str], budget: int) -> str | None:
@@ -64,95 +53,77 @@ def best_noise(frame: pandas.DataFrame, family: str, budget: int, grid: Mapping 
     return best(frame, [name(family, sigma) for sigma in grid[family][budget]], budget)
 
 
-def compare(frame: pandas.DataFrame, label: str, a: str | None, budget_a: int, b: str | None, budget_b: int,
-            metric: str) -> Finding:
-    """That a's metric is smaller than b's."""
-    values = [per_seed(frame, variant, budget, metric) if variant else pandas.Series(dtype=float)
-              for variant, budget in ((a, budget_a), (b, budget_b))]
-    return smaller(label, *values)
-
-
 def decide_help(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C15: noise against overfitting, on little data, and against drift, on enough."""
-    frame, small = frames["e08"], frames["e08_small"]
-    few, many = SMALL_BUDGETS[-2:]
-    required = overfits(small)
+    frame, small = with_blown_up(frames["e08"]), frames["e08_small"]
+    many = SMALL_BUDGETS[-1]
     noise = best_noise(small, "white", many, SMALL_GRID)
-    against = [compare(small, f"little data: {words}, white noise / ONE, {many:,} updates", noise, many, "ONE", many,
-                       f"{metric}.inside") for metric, words in (("error", "error over 12 steps"),
-                                                                 ("one_step", "error after one step"))]
-    drift, blown, shown, chosen = [], [], [], [f"little data: {noise}"]
-    wanted = []
+    against = [Smaller(metric, "inside", noise, "ONE", many, words=f"little data: {words}",
+                       names=("white noise", "ONE"))
+               for metric, words in (("error", "error over 12 steps"), ("one_step", "error after one step"))]
+    help_little = [each.finding(small) for each in against]
+    drift, blown, errors, wanted, chosen = [], [], [], [], [f"little data: {noise}"]
     for family, base in BASE.items():
-        noisy = f"{family} with noise" if family == base else family
+        names = (f"{family} with noise" if family == base else family, base)
         for budget in (SHORT, LONG):
             noise = best_noise(frame, family, budget)
-            label = f"{noisy} / {base}, {budget:,} updates"
-            found = compare(frame, f"drift inside, {label}", noise, budget, base, budget, "drift.inside")
-            error = compare(frame, f"error inside, {label}", noise, budget, base, budget, "error.inside")
-            fraction = lower(f"fraction blown up, {noisy} - {base}, {budget:,} updates",
-                             *(blown_up(frame, variant, budget) for variant in (noise, base)))
-            shown.append(error)
-            blown.append(fraction)
-            drift.append(found)
+            drift.append(Smaller("drift", "inside", noise, base, budget, names=names))
+            errors.append(Smaller("error", "inside", noise, base, budget, names=names))
+            blown.append(Lower("blown_up", "", noise, base, budget, names=names))
             chosen.append(f"{budget:,} updates: {noise}")
             if family in ("white", "WIG-3") and budget == LONG:
-                wanted.append(found)
-    return conclude([*required, *against, *wanted], [*against, *drift, *blown],
-                    f"{many:,} updates on little data, {LONG:,} on enough", shown=shown,
+                wanted.append(drift[-1])
+    drift, blown, errors = (found_in(frame, comparisons) for comparisons in (drift, blown, errors))
+    return conclude([*overfits(small), *help_little, *(drift[each] for each in wanted)],
+                    [*help_little, *drift.values(), *blown.values()],
+                    f"{many:,} updates on little data, {LONG:,} on enough", shown=errors.values(), main=help_little[0],
                     note=f"Chosen on validation data: {'; '.join(chosen)}.")
 
 
 def overfits(small: pandas.DataFrame) -> list[Finding]:
     """That more updates of ONE fit the training states better and other states worse."""
     few, many = SMALL_BUDGETS[-2:]
-    return [compare(small, f"little data: ONE, error on training states, {many:,} / {few:,} updates",
-                    "ONE", many, "ONE", few, "rms_train"),
-            compare(small, f"little data: ONE, error on other states after one step, {few:,} / {many:,} updates",
-                    "ONE", few, "ONE", many, "one_step.inside")]
+    said = {"ending": " updates", "names": (f"{many:,}", f"{few:,}")}
+    return [Smaller("rms_train", "", "ONE", "ONE", many, budget_b=few,
+                    words="little data: ONE, error on training states", **said).finding(small),
+            Smaller("one_step", "inside", "ONE", "ONE", few, budget_b=many,
+                    words="little data: ONE, error on other states after one step",
+                    **said | {"names": (f"{few:,}", f"{many:,}")}).finding(small)]
 
 
-def blown_up(frame: pandas.DataFrame, variant: str | None, budget: int) -> pandas.Series:
-    """By seed, the fraction of the roll-outs in all three regions."""
-    if variant is None or frame.empty:
-        return pandas.Series(dtype=float)
-    return sum(per_seed(frame, variant, budget, f"blown_up.{region}") for region in REGIONS) / len(REGIONS)
+def with_blown_up(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """With the fraction of the roll-outs in all three regions that blow up."""
+    if frame.empty:
+        return frame
+    return frame.assign(blown_up=sum(frame[f"blown_up.{region}"] for region in REGIONS) / len(REGIONS))
 
 
 def decide_accuracy(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C16: unrolled training against the best of each kind of noise."""
     frame, periodic = frames["e08"], frames["e08_periodic"]
-    required, enough, shown, chosen = [], [], [], []
-    timed = best_noise(frame, "white", LONGER)
+    required, shown, chosen = {}, [], []
+    timed, moved = best_noise(frame, "white", LONGER), best_noise(frame, "moved target", LONG)
+    repeated = best_noise(periodic, "white", LONG, PERIODIC_GRID)
+    best_of = {family: best_noise(frame, family, LONG) for family in UNDIRECTED}
     for wig in WIG:
-        for family in UNDIRECTED:
-            noise = best_noise(frame, family, LONG)
+        for family, noise in best_of.items():
             chosen.append(str(noise))
-            for region in REGIONS:
-                required.append(compare(frame, f"error {region}, {wig} / {family}, {LONG:,} updates", wig, LONG, noise,
-                                        LONG, f"error.{region}"))
+            required |= found_in(frame, cross(Smaller, "error", list(REGIONS), wig, noise, LONG, names=(wig, family)))
             early = best_noise(frame, family, SHORT)
-            shown.append(compare(frame, f"error inside, {wig} / {family}, {SHORT:,} updates", wig, SHORT, early, SHORT,
-                                 "error.inside"))
-        noise = best_noise(frame, "white", LONG)
-        required.append(compare(frame, f"time to decorrelation inside, white / {wig}, {LONG:,} updates", noise, LONG,
-                                wig, LONG, "decorrelation.inside"))
-        values = at_equal_time(frame, wig, (SHORT, LONG), timed, (SHORT, LONG, LONGER), "error.inside") if timed else (
-            (pandas.Series(dtype=float),) * 2)
-        required.append(smaller(f"error inside, {wig} / white, equal wall-clock", *values))
-        noise = best_noise(periodic, "white", LONG, PERIODIC_GRID)
-        required.append(compare(periodic, f"periodic: error inside, {wig} / white, {LONG:,} updates", wig, LONG, noise,
-                                LONG, "error.inside"))
-        shown.append(compare(periodic, f"periodic: time to decorrelation, white / {wig}, {LONG:,} updates", noise, LONG,
-                             wig, LONG, "decorrelation.inside"))
-        noise = best_noise(frame, "moved target", LONG)
-        shown.append(compare(frame, f"error inside, {wig} / moved target, {LONG:,} updates", wig, LONG, noise, LONG,
-                             "error.inside"))
-    walk = best_noise(frame, "walk", LONG)
-    shown.append(compare(frame, f"error inside, walk / history without noise, {LONG:,} updates", walk, LONG, "history",
-                         LONG, "error.inside"))
-    enough = [f for f in required if "inside" in f.effect.name and "decorrelation" not in f.effect.name]
-    return conclude(required, enough, f"{LONG:,} updates, and equal wall-clock", shown=shown,
+            shown.append(Smaller("error", "inside", wig, early, SHORT, names=(wig, family)).finding(frame))
+        white = {"names": (wig, "white")}
+        required |= found_in(frame, [
+            Smaller("decorrelation", "inside", best_of["white"], wig, LONG, names=("white", wig)),
+            SmallerInTime("error", "inside", wig, timed, (SHORT, LONG), budget_b=(SHORT, LONG, LONGER), **white)])
+        required |= found_in(periodic, [
+            Smaller("error", "inside", wig, repeated, LONG, words="periodic: error inside", **white)])
+        shown += [Smaller("decorrelation", "inside", repeated, wig, LONG, words="periodic: time to decorrelation",
+                          names=("white", wig)).finding(periodic),
+                  Smaller("error", "inside", wig, moved, LONG, names=(wig, "moved target")).finding(frame)]
+    walk = Smaller("error", "inside", best_of["walk"], "history", LONG, names=("walk", "history without noise"))
+    shown.append(walk.finding(frame))
+    enough = [found for each, found in required.items() if (each.metric, each.region) == ("error", "inside")]
+    return conclude(required.values(), enough, f"{LONG:,} updates, and equal wall-clock", shown=shown,
                     note=f"Chosen on validation data: {'; '.join(dict.fromkeys([*chosen, f'{timed} at {LONGER:,}']))}. "
                          "The networks of the walk see a history, those of WIG do not.")
 
@@ -166,15 +137,16 @@ def decide_start(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     noise = best_noise(small, "white", EQUAL, SMALL_GRID)
     others = {"DP from the start": (alone, DP_BUDGET), "noise alone": (noise, EQUAL),
               "ONE, then DP": (plain, DP_BUDGET)}
-    found = {what: compare(small, f"error over 12 steps, noise, then DP / {what}", both, DP_BUDGET, *other,
-                           "error.inside") for what, other in others.items()}
-    longer = [compare(small, f"time to decorrelation, {what} / noise, then DP", *other, both, DP_BUDGET,
-                      "decorrelation.inside") for what, other in others.items()]
+    start = "noise, then DP"
+    found = {what: Smaller("error", "inside", both, other, DP_BUDGET, budget_b=budget, words="error over 12 steps",
+                           names=(start, what), ending="").finding(small) for what, (other, budget) in others.items()}
+    longer = [Smaller("decorrelation", "inside", other, both, budget, budget_b=DP_BUDGET, words="time to decorrelation",
+                      names=(what, start), ending="").finding(small) for what, (other, budget) in others.items()]
     chosen = [both, alone, plain, noise]
     return conclude([*overfits(small), *found.values()],
-                    [joined((found["DP from the start"], found["noise alone"]))],
+                    [all_of((found["DP from the start"], found["noise alone"]))],
                     f"{DP_BUDGET:,} updates of WIG-3, or {EQUAL:,} of ONE, which take as long", shown=longer,
-                    note=f"Chosen on validation data: {'; '.join(map(str, chosen))}.")
+                    note=f"Chosen on validation data: {'; '.join(map(str, chosen))}.", main=found["DP from the start"])
 
 
 CLAIMS = {claim.id: claim for claim in (
@@ -187,7 +159,7 @@ CLAIMS = {claim.id: claim for claim in (
         "the state's mean, which the equation keeps, drifts less over 400 steps with white noise on the input of ONE, "
         "and with noise on the iterations of WIG-3, than without. Supported under conditions if one comparison of (2) "
         "is as claimed, or the drift or the fraction of roll-outs that blow up is smaller with one of the kinds of "
-        "noise at 1,500 or 6,000 updates. " + SMALLER, decide_help, main="little data: error over 12 steps"),
+        "noise at 1,500 or 6,000 updates. " + SMALLER, decide_help),
     Claim(
         "C16", STATEMENTS["C16"].text, "07_noise",
         ("e08", "e08_periodic"),
@@ -202,6 +174,5 @@ CLAIMS = {claim.id: claim for claim in (
         "On little data. Supported if (1) ONE overfits, as for C15, and (2) white noise for half of the time and then "
         "WIG-3 has a smaller error over 12 steps than WIG-3 from the start, than white noise alone, and than ONE and "
         "then WIG-3, all at equal cost, sigma and the learning rate of WIG-3 chosen on validation data. Supported "
-        "under conditions if it is smaller than both WIG-3 from the start and noise alone. " + SMALLER, decide_start,
-        main="error over 12 steps, noise, then DP"),
+        "under conditions if it is smaller than both WIG-3 from the start and noise alone. " + SMALLER, decide_start),
 )}

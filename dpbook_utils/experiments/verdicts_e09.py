@@ -7,13 +7,10 @@ import numpy as np
 import pandas
 
 from .claims import Claim, Verdict
-from .findings import Finding, conclude, per_seed, smaller
+from .e09_design import COSTS, STEPS, UPDATES
+from .findings import SMALLER, Finding, conclude, per_seed, smaller
 from .ledger import STATEMENTS
-from .verdicts_e04 import SMALLER
 
-SEEDS = (0, 1, 2, 3, 4, 5)
-UPDATES = 400  # of every training that is compared at equal updates
-STEPS = 3200  # solver steps in a training of about equal time: updates times unroll length
 YARDSTICK = 3.5  # our own goal: no published figure has the same error on the same data
 HYBRID = "SOL-8"
 SOURCES = ("P", "P, 128x64")
@@ -23,7 +20,6 @@ SHORTER = ("ONE", "NOISE", "PRE")
 GRADIENT = (("SOL-8, after, rate 0.001", "NOG-8, after"), ("SOL-8, after", "NOG-8, after, rate 0.003"),
             ("SOL-8, after", "NOG-8, after"))
 PLACES = ("SOL-8, after, rate 0.001", "SOL-8, after", "SOL-8, projected")  # the first and last at HYBRID's rate
-COSTS = "18 wakes"  # the variant of e09_cost
 
 
 def seconds_per_step(costs: pandas.DataFrame, name: str) -> float:

@@ -26,12 +26,12 @@ from ..data import Fresh, Windows, simulate
 from ..networks import PERIODIC, REPLICATE, ConvResNet, Ensemble
 from ..physics.navier_stokes import mac_cormack, semi_lagrangian
 from ..physics.obstacle import ChannelProjection
-from ..physics.solver import parameter_names, select
 from ..physics.trace import TracedSolver
 from ..physics.wake import Wake
 from ..rollout import Sequential, repeat
 from . import results
 from .spec import describe
+from .steps import Rate
 
 SETTINGS = {
     "num_points": (64, 32), "dt": 0.1, "refinement": 4, "stored_refinement": 2, "disturbance": 0.3,
@@ -187,21 +187,6 @@ def ensemble(seeds: Sequence[int], width: int = SETTINGS["width"]) -> Ensemble:
     return Ensemble([network(seed, width) for seed in seeds])
 
 
-class Rate(nn.Module):
-    """A network whose output is a rate: ``dt N(u)``, what a force N(u) adds to the state in a step."""
-
-    def __init__(self, network: nn.Module, dt: float = SETTINGS["dt"]):
-        super().__init__()
-        self.network, self.dt = network, dt
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return parameter_names(self.network)
-
-    def forward(self, u: Tensor, **parameters: Tensor) -> Tensor:
-        return self.dt * self.network(u, **select(self.network, parameters))
-
-
 def before(networks: nn.Module, advection: Callable = semi_lagrangian) -> AdditiveRHS:
     """The correction is a force that acts before the projection: no divergence."""
     return AdditiveRHS(solver(advection=advection), networks)
@@ -209,14 +194,18 @@ def before(networks: nn.Module, advection: Callable = semi_lagrangian) -> Additi
 
 def after(networks: nn.Module) -> Sequential:
     """P, then N: the correction acts on the projected state."""
-    return Sequential(solver(), Additive(Rate(networks)))
+    return Sequential(solver(), Additive(_rate(networks)))
 
 
 def projected(networks: nn.Module) -> Sequential:
     """P, then N, then another projection."""
-    return Sequential(solver(), Additive(Rate(networks)), ChannelProjection(SETTINGS["num_points"]))
+    return Sequential(solver(), Additive(_rate(networks)), ChannelProjection(SETTINGS["num_points"]))
 
 
 def predictor(networks: nn.Module) -> Sequential:
     """N alone: the state's change in a step, without a solver."""
-    return Sequential(Additive(Rate(networks)))
+    return Sequential(Additive(_rate(networks)))
+
+
+def _rate(networks: nn.Module) -> Rate:
+    return Rate(networks, SETTINGS["dt"])

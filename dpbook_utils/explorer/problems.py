@@ -12,8 +12,7 @@ from .. import evaluation
 from ..data import Windows
 from ..experiments import coarse_burgers
 from ..experiments import kuramoto_sivashinsky as ks
-from ..experiments.coarse_burgers import Bounded
-from ..experiments.e04_unrolling import Persistence
+from ..experiments.steps import Bounded, Persistence
 from ..networks import ConvResNet
 from ..physics.advection import interpolated
 from ..physics.burgers import Burgers

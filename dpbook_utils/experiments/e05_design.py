@@ -1,0 +1,3 @@
+"""Budgets of E05.   Chapter: 04_coupling."""
+
+BUDGETS = (1500, 6000)
