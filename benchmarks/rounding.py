@@ -49,7 +49,7 @@ SETTINGS = {
 
 # What stands for a kind of processor in the tests.
 PROFILES = {
-    # MKL has kernels of its own for other vendors' processors: of its Fourier transforms and functions, the generic ones.
+    # On another maker's processor MKL takes its generic kernels for Fourier transforms and functions.
     "amd": {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
             "OPENBLAS_CORETYPE": "Zen", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
     "avx2": {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -75,10 +75,10 @@ def kernels() -> dict[str, Callable[[], list]]:
 
     from dpbook_utils.data import simulate
     from dpbook_utils.networks import ConvResNet
+    from dpbook_utils.physics.advection import central, semi_lagrangian
     from dpbook_utils.physics.burgers import Burgers
     from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
     from dpbook_utils.physics.navier_stokes import NavierStokes
-    from dpbook_utils.physics.advection import central, semi_lagrangian
     from dpbook_utils.physics.wake import Wake
 
     def random(*shape, dtype=torch.float32):  # NumPy's generator uses integers only until the last step
