@@ -57,9 +57,10 @@ PROFILES = {
     "sse": {"MKL_CBWR": "SSE4_2", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
             "OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
             "GLIBC_TUNABLES": NO_AVX},
-    # Builds without MKL, as on other makers' processors, have another Fourier transform.
-    "fft": {"PYTHONPATH": OTHER_FFT, "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"},
 }
+
+# Builds without MKL, as for other makers' processors, have another Fourier transform, too.
+PROFILES["fft"] = {**PROFILES["sse"], "PYTHONPATH": OTHER_FFT, "OMP_NUM_THREADS": "2"}
 
 
 def variables(settings: dict[str, str]) -> dict[str, str]:
