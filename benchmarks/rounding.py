@@ -71,7 +71,7 @@ def variables(settings: dict[str, str]) -> dict[str, str]:
 
 def kernels() -> dict[str, Callable[[], list]]:
     """Calculations on fixed inputs, each a function that returns tensors or arrays."""
-    import scipy.sparse
+    import scipy.sparse.linalg
     import torch
 
     from dpbook_utils.data import simulate
