@@ -1,4 +1,4 @@
-"""Where the built book and the browser are, and what Ctrl-C does."""
+"""Where the built book and the browser are, what Ctrl-C does, and how many threads calculate."""
 
 import os
 import shutil
@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+# On arrays as small as the course's a second thread only waits; and what is calculated does not depend on the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in the processes that tests start
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

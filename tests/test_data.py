@@ -167,10 +167,10 @@ def test_one_thousand_batches_are_drawn_in_a_moment():
     import time
 
     windows = Windows(torch.randn(6, 1000, 1, 48), 8, 16, seed=0)
-    started = time.perf_counter()
+    started = time.process_time()
     for k in range(1000):
         windows[k]
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("arguments, options, message", [

@@ -174,8 +174,11 @@ def test_agrees_with_exponax(order, integrator, dt):
 
 
 def test_etd1_with_the_long_step_blows_up_on_developed_states_and_etdrk2_does_not():
-    u = march(KuramotoSivashinsky(48, 0.25), waves(48), 400)
+    """When is chance, as every single state of a chaotic flow is: of 16 it was after 26 to 232 steps when written."""
+    noise = torch.randn(16, 1, 48, generator=torch.Generator().manual_seed(0), **FLOAT64)
+    u = march(KuramotoSivashinsky(48, 0.25), waves(48) + 1e-3 * noise, 400)
     with np.errstate(all="ignore"):
-        assert not torch.isfinite(march(KuramotoSivashinsky(48, 0.5, etd1), u, 500)).all()
+        finite = torch.isfinite(march(KuramotoSivashinsky(48, 0.5, etd1), u, 500)).all(2)
+    assert finite.sum() < 8
     assert march(KuramotoSivashinsky(48, 0.25, etd1), u, 500).abs().max() < 5
     assert march(KuramotoSivashinsky(48, 0.5, etdrk2), u, 500).abs().max() < 5
