@@ -32,7 +32,7 @@ def program(main: Callable[[], object]) -> NoReturn:
         status = CLOSED
     except OSError as error:
         status = 1
-        print(error, file=sys.stderr)
+        print(error if error.filename else error.strerror or error, file=sys.stderr)
     for stream in streams:
         try:
             stream.flush()
