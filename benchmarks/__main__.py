@@ -1,15 +1,13 @@
 """python -m benchmarks [--quick] [--write]"""
 
 import argparse
-import json
 import os
-from pathlib import Path
+
+from dpbook_utils.commands import program
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-
-ROOT = Path(__file__).parents[1]
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -23,6 +21,8 @@ def main(arguments: list[str] | None = None) -> dict:
     from . import cases, report, web
     from .measure import environment
 
+    if options.write:
+        report.prepare()
     settings.reproducible(0)
     if cases.jax_twin is None:
         print("JAX, exponax or optax is not installed: their columns are left out "
@@ -36,12 +36,9 @@ def main(arguments: list[str] | None = None) -> dict:
     table = report.markdown(results)
     print(table)
     if options.write:
-        (ROOT / "results").mkdir(exist_ok=True)
-        (ROOT / "results" / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
-        readme = ROOT / "README.md"
-        readme.write_text(report.insert(readme.read_text(), table))
+        report.write(results, table)
     return results
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

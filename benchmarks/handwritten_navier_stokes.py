@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dpbook_utils import settings
+from dpbook_utils.commands import program
 from dpbook_utils.physics.navier_stokes import NavierStokes, mac_cormack, semi_lagrangian
 from dpbook_utils.physics.trace import trace
 
@@ -129,4 +130,4 @@ def call(solver, v: Tensor, viscosity: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -1,4 +1,11 @@
-"""The measurements as Markdown."""
+"""The measurements as Markdown, and in the files that keep them."""
+
+import json
+from pathlib import Path
+
+from dpbook_utils.files import replacing, writable
+
+ROOT = Path(__file__).parents[1]
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 
@@ -37,3 +44,24 @@ def insert(text: str, table: str, name: str = "benchmarks") -> str:
     if begin not in text or end not in text:
         raise ValueError(f"README.md has no place for the table: add the lines {begin} and {end}")
     return text[:text.index(begin)] + f"{begin}\n{table}\n" + text[text.index(end):]
+
+
+def prepare(name: str = "benchmarks") -> None:
+    """Raise, before anything is measured, if ``write`` could not write the measurements."""
+    writable(_record(name))
+    writable(ROOT / "README.md")
+    insert((ROOT / "README.md").read_text(encoding="utf-8"), "", name)
+
+
+def write(results: dict, table: str, name: str = "benchmarks") -> None:
+    """The measurements in ``results``, and their table in README.md."""
+    readme = ROOT / "README.md"
+    texts = {_record(name): json.dumps(results, indent=1) + "\n",
+             readme: insert(readme.read_text(encoding="utf-8"), table, name)}
+    for path, text in texts.items():
+        with replacing(path) as file:
+            file.write(text.encode())
+
+
+def _record(name: str) -> Path:
+    return ROOT / "results" / ("benchmarks.json" if name == "benchmarks" else f"benchmarks_{name}.json")

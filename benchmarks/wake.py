@@ -7,11 +7,9 @@ other load on the machine disturbs little.
 """
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from phi import field
@@ -22,6 +20,7 @@ from phiml.math import Solve, batch, channel, dual, spatial
 from torch import Tensor
 
 from dpbook_utils import settings
+from dpbook_utils.commands import program
 from dpbook_utils.coupling import AdditiveRHS
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.networks import PERIODIC, REPLICATE, ConvResNet
@@ -39,7 +38,6 @@ from . import report
 from .cases import _assert_close, _highest_memory, _Update, _value_and_gradients
 from .measure import environment, interleaved
 
-ROOT = Path(__file__).parents[1]
 GRID, DT, BATCH, STEPS, UPDATES = (64, 32), 0.1, 3, 4, 4960  # updates: the budget of the public notebook of this case
 
 
@@ -184,6 +182,8 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--quick", action="store_true", help="direct solves, once: checks that all compute the same")
     parser.add_argument("--write", action="store_true", help="write results/benchmarks_wake.json and README.md")
     options = parser.parse_args(arguments)
+    if options.write:
+        report.prepare("wake")
     settings.reproducible(0)
     torch.set_num_threads(1)
     with precision_and_device(torch.zeros(1)):
@@ -196,11 +196,9 @@ def main(arguments: list[str] | None = None) -> dict:
     table = markdown(results)
     print(table)
     if options.write:
-        (ROOT / "results" / "benchmarks_wake.json").write_text(json.dumps(results, indent=1) + "\n")
-        readme = ROOT / "README.md"
-        readme.write_text(report.insert(readme.read_text(), table, "wake"))
+        report.write(results, table, "wake")
     return results
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

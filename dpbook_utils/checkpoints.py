@@ -5,17 +5,15 @@ solver or data stream would give weights that no single training gives, so it is
 """
 
 import hashlib
-import os
-import tempfile
+import io
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
+from .files import expanded, replacing
 from .gradients import FullGradient
 from .physics.solver import Solver
 
@@ -26,46 +24,31 @@ class CheckpointError(RuntimeError):
     """The file is damaged or belongs to another training. It is left as it is, and no training was started."""
 
 
-def save(path: Path, state: dict) -> None:
-    """Write ``state`` whole, or not at all (``replacing``)."""
-    with replacing(path) as file:
-        torch.save({"format": FORMAT, **state}, file)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; at the end flush it to the disk, then rename it over ``path``.
-
-    Whoever reads, and whenever the process is killed: the file is the old one or the new one. A kill while writing can
-    leave a ``*.tmp`` beside it, which nothing reads.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(handle)
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def save(path: str | Path, state: dict) -> None:
+    """Write ``state`` whole, or not at all (``files.replacing``). Raises: OSError, which says why and what to do."""
+    content = io.BytesIO()  # torch would hide the reason of a failed write
+    torch.save({"format": FORMAT, **state}, content)
+    with replacing(expanded(path)) as file:
+        file.write(content.getbuffer())
 
 
 def load(path: str | Path) -> dict:
     """The state that ``save`` wrote, on the CPU; every entry is compared with the file's checksums first.
 
-    Raises: CheckpointError for a file that is truncated, damaged or no checkpoint; FileNotFoundError.
+    Raises: CheckpointError for a file that is truncated, damaged or no checkpoint; OSError for one that cannot be read.
     """
+    path = expanded(path)
+    content = io.BytesIO(path.read_bytes())  # what fails from here on is memory, or what the file holds
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content) as archive:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
+        content.seek(0)
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways, inside zipfile, pickle or torch
+        if isinstance(error, MemoryError) or "you tried to allocate" in str(error):  # torch's is a RuntimeError
+            raise
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise refusal(path, f"is truncated, damaged or no checkpoint ({reason})",
                       "Restore it from a copy, or move it away to train from the start.") from error

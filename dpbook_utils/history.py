@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -131,6 +132,13 @@ class State:
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "random_state": self.random_state, "history": vars(self.history.first(self.update))})
         self.saved_at = self.update
+
+    def try_to_save(self, path: Path) -> None:
+        """Save, or warn: a disk that is full for a while ends no training, and hides no error that does."""
+        try:
+            self.save(path)
+        except OSError as error:
+            warnings.warn(f"after {self.update} updates {error.strerror}", stacklevel=3)
 
     def resume(self, path: Path, steps_at: Callable[[int], int]) -> None:
         """Take over what ``path`` holds, after checking that it belongs to this training."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import checkpoints
+from .files import expanded, explained, writable
 from .history import Diverged, History, State
 from .objectives import Objective, from_batch
 from .rollout import in_mode
@@ -68,6 +69,8 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
     Raises:
         Diverged: the loss or gradient is not finite; weights and checkpoint are those before the update that failed.
         checkpoints.CheckpointError: the checkpoint is damaged or belongs to another training; it is left as it is.
+        OSError: the checkpoint cannot be read or, tried before the first update and again at the end, not written. One
+            that cannot be written on the way is warned of: training goes on, and the file keeps an older state.
         NoGradientPath: the loss reaches no weight with this gradient policy.
         ValueError, TypeError: arguments that do not fit together.
     """
@@ -76,14 +79,17 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
     steps_at = _curriculum(curriculum, objective.rollout.num_steps)
     longest = max(map(steps_at, range(num_updates)))
     state = State(objective, optimizer, schedule, num_updates, weights[0].device)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else expanded(checkpoint)
     if path is not None:
         first = _check_batch(next(_stream(batches, 0)), objective, longest)
         placement = objective.loss.weights_for(steps_at(0)).tolist()
         state.identify(first, clip_norm=clip_norm, trace=trace, placement=placement)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        with explained(path):
+            exists = path.exists()
+        if exists:
             state.resume(path, steps_at)
+        if state.update < num_updates:
+            writable(path)
     stream = _stream(batches, state.update)
     gradients = _traced(objective) if trace else Gradients(objective)
     checkpoints.set_random_state(state.random_state, state.device)
@@ -103,10 +109,13 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
                 bar.set_postfix_str(state.summary, refresh=False)
                 bar.update()
                 if path is not None and state.update % checkpoint_every == 0:
-                    state.save(path)
-        finally:
+                    state.try_to_save(path)
+        except BaseException:
             if path is not None:
-                state.save(path)
+                state.try_to_save(path)
+            raise
+        if path is not None:
+            state.save(path)
     if state.update < num_updates:
         raise KeyboardInterrupt
     return state.history

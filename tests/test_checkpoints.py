@@ -1,11 +1,13 @@
 """Checkpoints: resuming is exact, damage and mismatch are refused, and no file is lost."""
 
+import errno
 import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -186,19 +188,135 @@ def test_a_checkpoint_of_another_training_is_refused_and_left_alone(tmp_path, ch
     assert file.read_bytes() == before
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    file = tmp_path / "t.pt"
+class Disk:
+    """Fails with an error as the nth write reaches the disk, and at all later ones until it is mended."""
+
+    def __init__(self, monkeypatch, number, first):
+        self.number, self.left, self.fsync = number, first, os.fsync
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, file):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(self.number, os.strerror(self.number))
+        self.fsync(file)
+
+
+class Failing:
+    def __getitem__(self, k):
+        return WINDOWS[k] if k < 8 else 1 / 0
+
+
+class Counted:
+    def __init__(self):
+        self.asked = []
+
+    def __getitem__(self, k):
+        self.asked.append(k)
+        return WINDOWS[k]
+
+
+@pytest.mark.parametrize("number, remedy", [(errno.ENOSPC, "free some space"), (errno.EROFS, "not read-only"),
+                                            (errno.EACCES, "writable"), (errno.EDQUOT, "free"), (errno.EIO, "another")])
+def test_a_checkpoint_that_cannot_be_written_is_found_before_the_first_update(tmp_path, monkeypatch, number, remedy):
+    file, batches = tmp_path / "t.pt", Counted()
     train(file, num_updates=10)
     before = file.read_bytes()
+    Disk(monkeypatch, number, 0)
+    for path in (file, tmp_path / "new" / "t.pt"):
+        message = rf"{path} cannot be written \({os.strerror(number)}\): .*{remedy}.*; what was there is unchanged"
+        with pytest.raises(OSError, match=message) as found:
+            train(path, batches=batches)
+        assert found.value.errno == number and set(batches.asked) <= {0}, "only looked at, not trained on"
+    assert file.read_bytes() == before and not [path for path in tmp_path.rglob("*") if path.is_file() and path != file]
+    train(file, num_updates=10)  # what is finished needs no disk
 
-    def half(state, f):
-        f.write(before[:100])
-        raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoints.torch, "save", half)
-    with pytest.raises(OSError, match="no space left"):
-        train(file)
-    assert file.read_bytes() == before and [f.name for f in tmp_path.iterdir()] == ["t.pt"]
+def test_a_disk_that_is_full_for_a_while_ends_no_training(tmp_path, monkeypatch):
+    file = tmp_path / "t.pt"
+    disk = Disk(monkeypatch, errno.ENOSPC, 2)  # the trial and the first checkpoint
+    problem = f"{file} cannot be written .No space left on device.: free some space"
+    with pytest.warns(UserWarning, match=f"after 10 updates {problem}") as told:
+        with pytest.raises(OSError, match=problem):
+            train(file, num_updates=14, checkpoint_every=5)
+    assert len(told) == 1 and checkpoints.load(file)["update"] == 5 and [f.name for f in tmp_path.iterdir()] == ["t.pt"]
+    disk.left = 10**9
+    assert same(train(file)[0], train()[0])
+
+
+def test_an_error_is_not_hidden_by_a_full_disk(tmp_path, monkeypatch):
+    Disk(monkeypatch, errno.ENOSPC, 1)
+    with pytest.warns(UserWarning, match="No space left"), pytest.raises(ZeroDivisionError):
+        train(tmp_path / "t.pt", batches=Failing())
+
+
+def test_the_reason_of_torch_s_failed_write_is_told(tmp_path):
+    """On a file system that is really full: ``torch.save`` alone says "enforce fail at inline_container"."""
+    full = tmp_path / "full"
+    full.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full]).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        checkpoints.save(full / "t.pt", {"weights": torch.zeros(100)})
+        with pytest.raises(OSError, match=r"t.pt cannot be written \(No space left on device\): free some space"):
+            checkpoints.save(full / "t.pt", {"weights": torch.zeros(100_000)})
+        assert len(checkpoints.load(full / "t.pt")["weights"]) == 100 and len(list(full.iterdir())) == 1
+        (full / "rest").write_bytes(bytes(os.statvfs(full).f_bavail * os.statvfs(full).f_bsize))
+        with pytest.raises(OSError, match="new.pt cannot be written .No space left on device.: free some space"):
+            train(full / "new.pt")
+    finally:
+        subprocess.run(["umount", full], check=True)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "I/O error"),
+                                   PermissionError(errno.EACCES, "Permission denied")], ids=repr)
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, error):
+    train(tmp_path / "t.pt", num_updates=10)
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(type(error)) as found:
+        train(tmp_path / "t.pt")
+    assert found.value is error
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes")])
+def test_no_memory_is_no_damage(tmp_path, monkeypatch, error):
+    train(tmp_path / "t.pt", num_updates=10)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(type(error)) as found:
+        checkpoints.load(tmp_path / "t.pt")
+    assert found.value is error
+
+
+@pytest.mark.parametrize("name, message", [
+    ("folder", "Is a directory"), ("file/t.pt", "a part of the path is a file"), ("file/a/t.pt", "a part of the path"),
+    ("x" * 300, "File name too long.: choose a shorter name"), ("y" * 254 + "/t.pt", None), ("z" * 255, None)])
+def test_paths_that_cannot_be_are_explained_before_the_first_update(tmp_path, name, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    if message is None:
+        train(tmp_path / name, num_updates=2)
+        assert checkpoints.load(tmp_path / name)["update"] == 2
+        return
+    batches = Counted()
+    with pytest.raises(OSError, match=message) as found:
+        train(tmp_path / name, batches=batches)
+    assert str(tmp_path / name) in str(found.value) and set(batches.asked) <= {0}
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    train("~/new/t.pt", num_updates=2)
+    assert checkpoints.load("~/new/t.pt")["update"] == 2 and [f.name for f in tmp_path.iterdir()] == ["new"]
 
 
 def test_an_iterator_cannot_be_resumed(tmp_path):

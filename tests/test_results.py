@@ -1,5 +1,6 @@
 """Records on disk: what is written is read, and whatever else lies there is refused with a way out."""
 
+import errno
 import json
 import os
 import shutil
@@ -73,8 +74,8 @@ def test_no_results_at_all_say_how_to_get_some(tmp_path):
 def test_a_truncated_file_is_refused(path, num_bytes):
     path.write_bytes(path.read_bytes()[:num_bytes])
     message = refused(path)
-    assert "is truncated" in message and "checkout -- WIG_3-10-0.json" in message
-    assert f"rm {path} && python -m dpbook_utils.experiments run e99" in message
+    assert "is truncated" in message and "git" not in message, "there is no repository"
+    assert f"mv -n {path} {path}.old && python -m dpbook_utils.experiments run e99" in message
 
 
 @pytest.mark.parametrize("old, new", [("0.123457", "0.023457"), ('"WIG-3"', '"ONE, small"'), ("[0, 1]", "[0, 2]"),
@@ -123,7 +124,7 @@ def test_a_record_made_under_other_settings_is_refused(path):
     results.save(record(fingerprint=other.fingerprint("WIG-3")), path.parents[1])
     message = refused(path)
     assert "was computed under other settings" in message and SPEC.fingerprint("WIG-3") in message
-    assert f"rm {path} && python -m" in message and "checkout" not in message
+    assert f"mv -n {path} {path}.old && python -m" in message and "checkout" not in message
 
 
 @pytest.mark.parametrize("metrics, message", [
@@ -151,7 +152,7 @@ def test_seeds_that_two_files_hold_are_used_once(path):
 
 def test_an_interrupted_write_leaves_what_was_there(path, monkeypatch):
     before = path.read_bytes()
-    for step in ("fsync", "chmod", "replace"):
+    for step in ("fsync", "replace"):
         def interrupt(*_):
             raise KeyboardInterrupt
 
@@ -166,24 +167,97 @@ def test_what_a_killed_write_leaves_is_no_record(path):
     assert results.load(SPEC, path.parents[1])[1] == []
 
 
-def test_messages_are_short_where_the_reader_is(path, monkeypatch):
-    path.write_text("")
-    monkeypatch.chdir(path.parents[1])
-    with pytest.raises(results.ResultError) as found:
-        results.read(Path.cwd() / "e99" / path.name, SPEC)
-    assert "git -C e99 checkout -- WIG_3-10-0.json" in str(found.value)
+def proposed(message: str, word: str) -> str:
+    """The command that a message gives after a word."""
+    return message.partition(f"{word}: ")[2].splitlines()[0]
 
 
-def test_the_proposed_repair_works(path, monkeypatch):
+@pytest.fixture
+def repository(path, monkeypatch) -> Path:
+    """The folder of the results as a repository in which they are committed; the reader is there."""
     monkeypatch.chdir(path.parents[1])
     for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm records"):
         subprocess.run(["git", *command.split()], check=True)
+    return path.parents[1]
+
+
+def test_the_proposed_repair_works_and_loses_nothing(path, repository):
     before = path.read_bytes()
+    path.write_text("edited")
+    with pytest.raises(results.ResultError) as found:
+        results.read(Path.cwd() / "e99" / path.name, SPEC)
+    command = proposed(str(found.value), "Restore it")
+    assert command.endswith("git -C e99 checkout -- WIG_3-10-0.json"), "short, where the reader is"
+    subprocess.run(command, shell=True, check=True)
+    assert path.read_bytes() == before and path.with_name(f"{path.name}.old").read_text() == "edited"
+    assert results.load(SPEC, repository)[1] == []
+
+
+def test_git_is_proposed_only_where_it_helps(path, repository, monkeypatch):
+    """Not for a file that it does not know, that it knows as damaged as it is, or without git."""
+    untracked = path.with_name("notes (1).json")
+    untracked.write_text("{}")
     path.write_text("")
+    subprocess.run(["git", "add", path], check=True)
+    assert not any("git" in str(problem) for problem in results.load(SPEC, repository)[1])
+    path.write_text("other")
+    assert "git -C" in "".join(map(str, results.load(SPEC, repository)[1]))
+    monkeypatch.setenv("PATH", "")
+    assert not any("git" in str(problem) for problem in results.load(SPEC, repository)[1])
+
+
+def test_paths_in_commands_are_quoted_and_nothing_is_overwritten(path):
+    root = path.parents[1] / "my results; rm -rf"
+    other = results.save(record(), root)
+    kept = other.with_name(f"{other.name}.old")
+    kept.write_text("an older one")
+    other.write_text("")
+    (problem,) = results.load(SPEC, root)[1]
+    subprocess.run(proposed(str(problem), "again").partition(" && ")[0], shell=True)
+    assert kept.read_text() == "an older one" and other.exists()
+    kept.unlink()
+    subprocess.run(proposed(str(problem), "again").partition(" && ")[0], shell=True, check=True)
+    assert kept.read_text() == "" and not other.exists() and path.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_a_file_that_cannot_be_read_is_neither_restored_nor_computed_again(path, monkeypatch, number):
+    read = Path.read_bytes
+
+    def fail(self):
+        if self == path:
+            raise OSError(number, os.strerror(number))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    message = refused(path)
+    assert f"cannot be read ({os.strerror(number)})" in message and "mended" in message
+    assert not any(word in message for word in ("git", "mv ", "rm ", "again"))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_renamed_file_is_renamed_back_unless_that_would_overwrite(path, there):
+    other = path.with_name("renamed.json")
+    (shutil.copy if there else os.replace)(path, other)
     (problem,) = results.load(SPEC, path.parents[1])[1]
-    command = str(problem).split("Restore it: ")[1].splitlines()[0]
-    subprocess.run(command.split(), check=True)
-    assert path.read_bytes() == before
+    subprocess.run(proposed(str(problem), "Move it away" if there else "Rename it"), shell=True, check=True)
+    records, problems = results.load(SPEC, path.parents[1])
+    assert len(records) == 2 and problems == [] and other.with_name("renamed.json.old").exists() == there
+
+
+def test_no_memory_is_no_damage(path, monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(results.json, "loads", fail)
+    with pytest.raises(MemoryError):
+        results.load(SPEC, path.parents[1])
+
+
+def test_the_folder_may_be_text_with_a_tilde(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parents[2]))
+    root = f"~/{path.parents[1].name}"
+    assert len(results.frame(SPEC, root)) == 4 and results.save(record(), root) == path
 
 
 def test_provenance_says_which_code_on_which_machine(monkeypatch, tmp_path):

@@ -1,9 +1,11 @@
 """The runner, on real clusters: nothing computed twice, whatever is killed; and its commands."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -191,7 +193,7 @@ def test_a_file_in_the_way_is_not_overwritten(study, run, capsys):
     broken.write_text(broken.read_text()[:200])
     foreign.write_text("{}")
     (failure,) = run(budget=10)
-    assert "its file is in the way" in failure and str(broken) in failure and f"rm {broken}" in failure
+    assert "its file is in the way" in failure and str(broken) in failure and f"mv -n {broken} {broken}.old" in failure
     assert len(broken.read_text()) == 200 and foreign.read_text() == "{}"
     assert f"Not used: {foreign}" in capsys.readouterr().err
     broken.unlink()
@@ -258,11 +260,74 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
     (["run", "e04", "--seeds", "0"], "a number of at least 1 is needed"),
     (["run", "e04", "--seeds", "six"], "invalid int value"),
     (["run", "e04", "--budget", "7"], "e04 has no budget of 7 updates; it has 0, "),
+    (["run", "e4"], "did you mean e0"), (["run", "e04-forced"], "did you mean e04_forced"),
+    (["check", ""], "there are e0"),
     (["run"], "ID"), (["claim"], "invalid choice"), ([], "required")])
 def test_wrong_commands_are_explained(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         __main__.main(arguments)
     assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_an_id_may_be_in_capitals():
+    assert runner.find("E04").SPEC.id == "e04" and runner.find(" E04_Forced ").SPEC.id == "e04_forced"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_results_that_cannot_be_written_are_noticed_before_anything_is_computed(study, run, monkeypatch, number):
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=rf"{study.root / 'tiny'} cannot be written \({os.strerror(number)}\): "):
+        run()
+    assert not study.log("start") and not list(study.root.rglob("*.*"))
+
+
+def test_a_scheduler_is_not_blamed_for_the_disk(monkeypatch, tmp_path):
+    (tmp_path / "results").touch()
+    monkeypatch.setattr(results, "folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(runner, "find", lambda _: tiny)
+    with pytest.raises(OSError, match="results/tiny cannot be written .Not a directory.: a part of the path is a file"):
+        __main__.main(["run", "tiny", "--scheduler", "tcp://127.0.0.1:9"])
+
+
+def filling(monkeypatch, fails):
+    """``results.save`` fails as on a full disk while ``fails(calls so far, root)``."""
+    save, calls = results.save, []
+
+    def full(record, root=None):
+        calls.append(record.task)
+        if fails(len(calls), root):
+            raise OSError(errno.ENOSPC, "the disk is full")
+        return save(record, root)
+
+    monkeypatch.setattr(results, "save", full)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_record(study, run, monkeypatch, capsys, expected):
+    filling(monkeypatch, lambda calls, _: 2 <= calls <= 4)
+    assert run() == []
+    assert study.numbers() == expected and set(study.ended().values()) == {1}
+    assert "is computed, but the disk is full. It is tried again." in capsys.readouterr().err
+
+
+def test_records_are_kept_elsewhere_if_the_disk_stays_full(study, run, monkeypatch, tmp_path, expected):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    filling(monkeypatch, lambda calls, root: calls > 3 and root == study.root)
+    failures = run()
+    assert len(failures) == 4 and len(study.stored()) == 3 and sum(study.ended().values()) == 7
+    for failure in failures:
+        assert "was computed, but the disk is full; its record is kept" in failure
+        subprocess.run(failure.partition("To store it: ")[2], shell=True, check=True)
+    monkeypatch.undo()
+    assert study.numbers() == expected
+
+
+def test_a_record_that_can_be_kept_nowhere_is_said_to_be_lost(study, run, monkeypatch):
+    filling(monkeypatch, lambda calls, _: True)
+    failures = run(budget=10)
+    assert failures and all("it is lost, for the disk is full" in failure for failure in failures)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch, tmp_path, capsys):

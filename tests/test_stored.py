@@ -1,8 +1,12 @@
 """Data on disk: what was written is what is read; killed, resumed, damaged or mistaken stores are told apart."""
 
+import contextlib
+import errno
 import functools
 import json
+import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -294,9 +298,9 @@ def test_a_damaged_chunk_is_named_when_it_is_read_and_made_anew(folder, damage, 
                                                   for key in ("u0", "reference", "viscosity")})
     file = chunk(folder, 3, name).relative_to(folder)
     for read in (lambda: stored[13], lambda: stored.batch([13, 0, 5]), lambda: stored.load(4, 0)):
-        with pytest.raises(StoreError, match=f"is damaged: {file} cannot be read .*Delete that file and call store"):
+        with pytest.raises(StoreError, match=f"is damaged: {file} cannot be read .*move it away and call store"):
             read()
-    (folder / file).unlink()
+    (folder / file).rename(folder / "kept")
     write(fresh(), folder)
     assert equal(Stored(folder).batch(range(12, 16)), fresh()[3])
 
@@ -306,8 +310,138 @@ def test_a_chunk_that_vanishes_is_refused_on_opening_and_on_reading(folder):
     chunk(folder, 0).unlink()
     with pytest.raises(StoreError, match="is incomplete: 1 of 5 batches are missing, the first is 0"):
         Stored(folder)
-    with pytest.raises(StoreError, match=r"trajectories/c/0/0/0/0 cannot be read .*missing"):
+    with pytest.raises(StoreError, match=r"incomplete: trajectories/c/0/0/0/0 is missing.*call store"):
         stored[1]
+
+
+def fail(error):
+    def failing(*_, **__):
+        raise error
+
+    return failing
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "Input/output error"), MemoryError("no room"),
+    PermissionError(errno.EACCES, "Permission denied"), RuntimeError("can't start new thread")],
+    ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "")))
+def test_what_is_no_damage_is_raised_as_it_is(folder, monkeypatch, error):
+    stored = Stored(folder)
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", fail(error))
+    for read in (lambda: stored[3], lambda: stored.batch([3, 9]), lambda: stored.load(4, 0), lambda: Stored(folder),
+                 lambda: write(fresh(), folder)):
+        with pytest.raises(type(error)) as found:
+            read()
+        assert found.value is error
+    monkeypatch.undo()
+    assert equal(stored.batch(range(12, 16)), fresh()[3]), "the next attempt reads it"
+
+
+def test_no_descriptor_left_is_no_damage(folder):
+    stored = Stored(folder)
+    stored[0]
+    before, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(OSError, match="Too many open files.*trajectories/c/4") as found:
+            stored[19]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for number in held:
+            os.close(number)
+    assert found.value.errno == errno.EMFILE
+    assert equal(stored.batch(range(16, 20)), fresh()[4])
+
+
+@pytest.mark.parametrize("index, kind, message", [
+    (20, IndexError, "no window 20; give numbers from 0 to 19"), (-1, IndexError, "no window -1"),
+    (10**30, IndexError, "no window 10+; give"), (0.5, TypeError, "windows [0.5] are asked for; give a sequence of"),
+    (1.0, TypeError, "integers"), (True, TypeError, "windows [True]"), ("3", TypeError, "integers"),
+    (None, TypeError, "integers"), (slice(0, 3), TypeError, "integers")])
+def test_a_wrong_index_is_named_and_no_data_are_blamed(original, index, kind, message):
+    stored = Stored(original)
+    with pytest.raises(kind, match=message.replace("[", r"\[").replace("]", r"\]")):
+        stored[index]
+    with pytest.raises(kind):
+        stored.batch([3, index])
+
+
+@pytest.mark.parametrize("indices", [
+    [], 3, 2.5, np.array([0.0, 1.0]), torch.tensor([0.5]), torch.tensor([True, False]), np.array([True]), [3, True],
+    torch.tensor(3), torch.tensor([[1, 2]]), np.zeros((2, 2), int), [torch.tensor(True), 2], [[1, 2], [3, 4]], "12",
+    torch.empty(0), torch.empty(0, dtype=torch.long)], ids=repr)
+def test_windows_that_are_no_sequence_of_integers_are_refused(original, indices):
+    with pytest.raises(TypeError, match="give a sequence of integers, at least one, from 0 to 19"):
+        Stored(original).batch(indices)
+
+
+@pytest.mark.parametrize("indices", [
+    (3, 9), range(3, 10, 6), np.array([3, 9], np.uint8), torch.tensor([3, 9], dtype=torch.int16),
+    [np.int64(3), torch.tensor(9)]], ids=repr)
+def test_integers_of_every_kind_are_windows(original, indices):
+    stored = Stored(original)
+    assert equal(stored.batch(indices), stored.batch([3, 9]))
+    assert equal(stored[indices[1]], stored[9])
+
+
+# Folders that cannot be written --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_computed(folder, monkeypatch, number, begun):
+    path = folder if begun else folder.parent / "new"
+    chunk(folder, 4).unlink()
+    before, noting = files(folder.parent), Noting()
+    monkeypatch.setattr(os, "fsync", fail(OSError(number, os.strerror(number))))
+    with pytest.raises(OSError, match=rf"cannot be written \({os.strerror(number)}\): ") as found:
+        write(fresh(transform=noting), path)
+    assert str(path if begun else path.parent) in str(found.value) and found.value.errno == number
+    assert noting.generated == [] and files(folder.parent) == before
+
+
+def test_a_complete_store_needs_no_folder_that_can_be_written(folder, monkeypatch):
+    monkeypatch.setattr(os, "fsync", fail(OSError(errno.EROFS, "Read-only file system")))
+    assert len(write(fresh(), folder)) == 20
+
+
+def test_a_disk_that_fills_up_names_itself_and_loses_no_batch(folder, monkeypatch):
+    for k in (1, 3):
+        chunk(folder, k).unlink()
+    written, put = [], zarr.storage.LocalStore.set
+
+    def fill(self, key, *rest):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(key)
+        return put(self, key, *rest)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", fill)
+    with pytest.raises(OSError, match=rf"{folder} cannot be written \(No space left on device\): free some space"):
+        write(fresh(), folder)
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="1 of 5 batches are missing, the first is 3"):
+        Stored(folder)
+    assert equal(write(fresh(), folder).batch(range(12, 16)), fresh()[3])
+
+
+@pytest.mark.parametrize("name, message", [("x" * 300, "File name too long.*choose a shorter name"),
+                                           ("file/data", "a part of the path is a file")])
+def test_a_path_that_cannot_be_is_explained(tmp_path, name, message):
+    (tmp_path / "file").touch()
+    noting = Noting()
+    with pytest.raises(OSError, match=message):
+        write(fresh(transform=noting), tmp_path / name)
+    assert noting.generated == []
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert write(fresh(), "~/stores/data").path == tmp_path / "stores" / "data"
+    assert len(Stored("~/stores/data")) == 20 and not (tmp_path / "~").exists()
 
 
 def edit(file, change):

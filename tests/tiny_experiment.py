@@ -5,13 +5,13 @@ wait end once there is a ``gate``, and the variant that ``broken`` names fails.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dpbook_utils.commands import program
 from dpbook_utils.experiments import __main__, results, runner
 from dpbook_utils.experiments.spec import Specification, Task
 
@@ -46,4 +46,4 @@ if __name__ == "__main__":
 
     runner.find = lambda experiment: tiny_experiment
     results.folder = lambda: Path(os.environ["TINY"], "results")
-    sys.exit(__main__.main(sys.argv[1:]))
+    program(__main__.main)

@@ -17,13 +17,19 @@ import zarr
 from torch import Tensor
 from zarr.codecs import Crc32cCodec
 
+from ..files import explained
+
 FORMAT = {"format": "dpbook trajectories", "version": 1}
 STATES = "trajectories"
 AXES = ("sample", "time", "channel", "x", "y", "z")
 
 
 class StoreError(RuntimeError):
-    """The folder is damaged, incomplete or not what was expected. It was left as it is."""
+    """The folder is damaged, incomplete or not what was expected. It was left as it is.
+
+    Damage is a wrong checksum or size, a value that is not finite, a missing file, a description that is none. What
+    else can fail while reading (open files, memory, permissions, an index) is raised as it is.
+    """
 
 
 def refusal(path: str | Path, problem: str, remedy: str) -> StoreError:
@@ -36,8 +42,7 @@ def create(path: Path, batch: Mapping[str, np.ndarray], num_batches: int, attrib
               for name, values in batch.items()}
     libraries = {"python": platform.python_version(),
                  **{name: version(name) for name in ("torch", "numpy", "phiflow", "zarr")}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name, suffix=".tmp") as folder:
+    with explained(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name, suffix=".tmp") as folder:
         group = zarr.create_group(Path(folder) / "store", attributes={
             **FORMAT, "num_batches": num_batches, "arrays": arrays, "libraries": libraries, **attributes})
         for name, values in batch.items():
@@ -55,7 +60,8 @@ def create(path: Path, batch: Mapping[str, np.ndarray], num_batches: int, attrib
 class Contents:
     """The arrays of a store that has been checked; no chunk is read until ``read``.
 
-    Raises: StoreError if the folder is no store, one of another version, or its descriptions are damaged.
+    Raises: StoreError if the folder is no store, one of another version, or its descriptions are damaged; OSError if
+        they cannot be read, which says nothing about the store.
     """
 
     def __init__(self, path: Path):
@@ -79,7 +85,7 @@ class Contents:
                 if kind != expected[name] or array.shape[0] != self.num_batches * array.chunks[0]:
                     raise refusal(path, f"is damaged: {name} is {kind} in {self.num_batches} batches of "
                                   f"{array.chunks[0]}, expected {expected[name]}", again)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, FileNotFoundError) as error:
             problem = f"is damaged: its descriptions cannot be read ({type(error).__name__}: {error})"
             raise refusal(path, problem, again) from error
         self._small: dict[str, Tensor] = {}
@@ -117,13 +123,17 @@ class Contents:
             values = array[samples[0]:samples[-1] + 1] if is_range else array.oindex[samples]
             if not np.isfinite(values).all():  # what is missing is read as NaN
                 raise ValueError("values are missing or not finite")
-        except Exception as error:  # checksums, sizes, the file system: zarr has no class of its own for them
+        except ValueError as error:  # checksums and sizes too; whatever else fails, the data may be whole
             batches = np.unique(samples // array.chunks[0])
             if len(batches) > 1:
                 for k in batches:  # refuses the damaged one by name
                     self._read(name, samples[samples // array.chunks[0] == k])
             file = self.file(name, batches[0])
-            problem = f"is damaged: {file.relative_to(self.path)} cannot be read ({type(error).__name__}: {error})"
-            raise refusal(self.path, problem, "Delete that file and call store(...) as before, which generates its "
-                          "batch anew, or restore it from a copy.") from error
+            shown, remedy = file.relative_to(self.path), "call store(...) as before, which generates its batch anew."
+            if not file.is_file():
+                problem, remedy = f"is incomplete: {shown} is missing", f"Restore it from a copy, or {remedy}"
+            else:
+                problem = f"is damaged: {shown} cannot be read (ValueError: {error})"
+                remedy = f"Restore that file from a copy, or move it away and {remedy}"
+            raise refusal(self.path, problem, remedy) from error
         return torch.from_numpy(values)

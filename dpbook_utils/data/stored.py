@@ -6,7 +6,7 @@ Chapter: 02_solver_as_data.
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ..files import expanded, explained, writable_folder
 from ..physics.trace import agree
 from .fresh import Fresh
 from .layout import STATES, Contents, StoreError, create, refusal
@@ -29,7 +30,7 @@ def store(fresh: Fresh, path: str | Path, num_batches: int, *, description: str 
     """Write the first batches of a stream to disk; returns the opened store.
 
     Batches that are already there are not computed again: what was interrupted goes on where it was, what is complete
-    is left alone, and a chunk that was deleted because it is damaged is made anew. Two processes may write the same
+    is left alone, and a chunk that was moved away because it is damaged is made anew. Two processes may write the same
     store at the same time. Batch 0 is always computed, and must be what the folder has.
 
     Args:
@@ -38,28 +39,40 @@ def store(fresh: Fresh, path: str | Path, num_batches: int, *, description: str 
         units: of the states ("trajectories") and of the parameters, by name.
 
     Raises: StoreError, naming what differs, for a folder that was begun with other settings or holds something else.
-        ValueError for batches whose u0 and reference have states of different shapes.
+        ValueError for batches whose u0 and reference have states of different shapes. OSError, before anything is
+        computed, if the folder cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     if num_batches < 1:
         raise ValueError(f"store: num_batches is {num_batches}; store at least 1")
+    with explained(path):
+        is_new = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if is_new or Contents(path).missing():
+        writable_folder(path.parent if is_new else path)
     first = _arrays(fresh[0])
     settings = fresh.settings() | {"num_batches": str(num_batches)}
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if is_new:
         create(path, first, num_batches, {
             "description": description, "units": dict(units or {}), "dt": fresh.dt, "settings": settings,
             "windows": fresh.transform is None})
     contents = Contents(path)
     _refuse_another_stream(contents, settings, first)
     missing = contents.missing()
-    group = zarr.open_group(path, mode="r+", zarr_format=3)
-    bar = tqdm(missing, desc="storing", unit="batch", initial=num_batches - len(missing), total=num_batches,
-               disable=not progress or not missing)
+    if missing:
+        _write(contents, missing, first, fresh, progress)
+    return Stored(path)
+
+
+def _write(contents: Contents, missing: list[int], first: Mapping[str, np.ndarray], fresh: Fresh,
+           progress: bool) -> None:
+    group = zarr.open_group(contents.path, mode="r+", zarr_format=3)
+    bar = tqdm(missing, desc="storing", unit="batch", initial=contents.num_batches - len(missing),
+               total=contents.num_batches, disable=not progress)
     for k in bar:
         batch = first if k == 0 else _arrays(fresh[k])
-        for name, values in batch.items():
-            group[name][k * len(values):(k + 1) * len(values)] = values
-    return Stored(path)
+        with explained(contents.path):
+            for name, values in batch.items():
+                group[name][k * len(values):(k + 1) * len(values)] = values
 
 
 def _arrays(batch: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -110,11 +123,12 @@ class Stored(Dataset):
 
     def __init__(self, path: str | Path, num_steps: int | None = None, *, dt: float | None = None,
                  num_trajectories: int | None = None):
-        self.path = Path(path)
+        self.path = expanded(path)
         contents = self._contents
         if missing := contents.missing():
             raise refusal(path, f"is incomplete: {len(missing)} of {contents.num_batches} batches are missing, the "
-                           f"first is {missing[0]}", "Call store(...) as before to generate them.")
+                          f"first is {missing[0]}", "Call store(...) as before to generate them, or restore them from "
+                          "a copy.")
         self.dt = contents.attributes["dt"]
         if dt is not None and (self.dt is None or not math.isclose(dt, self.dt)):
             raise refusal(path, f"has time step {self.dt}, expected {dt}", "Store the data of the other solver in "
@@ -159,16 +173,31 @@ class Stored(Dataset):
         return [{name: values[i] for name, values in batch.items()} for i in range(len(indices))]
 
     def batch(self, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
-        """The windows of these numbers, stacked; every chunk is read once."""
-        indices = torch.as_tensor(indices)
-        if outside := indices[(indices < 0) | (indices >= len(self))].tolist():
-            raise IndexError(f"Stored: window {outside[0]} of {len(self)}")
+        """The windows of these numbers, stacked; every chunk is read once.
+
+        Raises: TypeError for what is no sequence of integers, IndexError for a number outside 0 ... len(self) - 1.
+        """
+        indices = self._numbers(indices)
         which, start = indices // self.starts, indices % self.starts
         times = start[:, None] + torch.arange(self.num_steps + 1)
         samples, place = which.unique(return_inverse=True)
         values = self._contents.read(samples.numpy())
         states = values.pop(STATES)[place[:, None], times]  # (batch, num_steps + 1, channels, *spatial)
         return {"u0": states[:, 0], "reference": states[:, 1:], **{name: v[place] for name, v in values.items()}}
+
+    def _numbers(self, indices: Sequence[int] | Tensor) -> Tensor:
+        each = indices if isinstance(indices, Iterable) else []
+        if isinstance(indices, (Tensor, np.ndarray)):
+            each = indices[:1] if indices.ndim == 1 else []
+        # A sequence may mix what torch would round or take for numbers: fractions, booleans.
+        is_integer = [type(i) is int or np.ndim(i) == 0 and np.asarray(i).dtype.kind in "iu" for i in each]
+        if not is_integer or not all(is_integer):
+            raise TypeError(f"Stored: the windows {indices!r:.80} are asked for; give a sequence of integers, at least "
+                            f"one, from 0 to {len(self) - 1}")
+        numbers = np.asarray(indices).tolist()
+        if outside := [i for i in numbers if not 0 <= i < len(self)]:
+            raise IndexError(f"Stored: there is no window {outside[0]}; give numbers from 0 to {len(self) - 1}")
+        return torch.tensor(numbers)
 
     def batches(self, batch_size: int, seed: int | None = None, *, seeds: Sequence[int] | None = None) -> "_Batches":
         """An endless stream of random windows for ``fit``, read from disk: bit for bit the batches of ``load``."""

@@ -4,8 +4,9 @@ import argparse
 import sys
 from types import ModuleType
 
-from . import results, runner
-from .spec import Specification
+from ..commands import INTERRUPTED, program
+
+# The libraries are imported by each command: Ctrl-C and wrong commands need not wait for them.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(claims.report())
         return 0
+    from . import runner
+
     try:
         module = runner.find(options.id)
         if options.command == "run":
@@ -36,12 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (LookupError, ValueError) as error:
         (run if options.command == "run" else check).error(str(error))
     if options.command == "check":
-        return _report(runner.check(module), f"{options.id}: the code gives what is stored.")
+        return _report(runner.check(module), f"{module.SPEC.id}: the code gives what is stored.")
     return compute(module, options)
 
 
 def show() -> int:
     """The table of experiments."""
+    from . import runner
+
     rows, problems = [("id", "tasks", "seeds", "title")], []
     for name, module in runner.experiments().items():
         found = runner.status(module.SPEC)
@@ -54,23 +59,27 @@ def show() -> int:
 
 
 def compute(module: ModuleType, options: argparse.Namespace) -> int:
-    spec = module.SPEC
+    from . import runner
+
     try:
         failures = runner.run(module, options.seeds, options.budget, options.scheduler)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {_stored(spec)} The same command goes on from there.", file=sys.stderr)
-        return 130
-    except (OSError, ValueError) as error:
+        print(f"\nInterrupted. {_stored(module)} The same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
+    except ConnectionError as error:
         if options.scheduler is None:
             raise
-        print(f"The scheduler at {options.scheduler} cannot be reached ({error}). {_stored(spec)} Start one with "
+        print(f"The scheduler at {options.scheduler} cannot be reached ({error}). {_stored(module)} Start one with "
               f"`dask scheduler`, and workers with `dask worker {options.scheduler} --nworkers -1 --nthreads 1`, or "
               "leave --scheduler out to use this machine.", file=sys.stderr)
         return 1
-    return _report(failures, _stored(spec))
+    return _report(failures, _stored(module))
 
 
-def _stored(spec: Specification) -> str:
+def _stored(module: ModuleType) -> str:
+    from . import results, runner
+
+    spec = module.SPEC
     done, total, *_ = runner.status(spec)
     return f"{spec.id}: {done} of the study's {total} tasks are stored in {results.folder() / spec.id}."
 
@@ -86,4 +95,4 @@ def _report(problems: list[str], fine: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

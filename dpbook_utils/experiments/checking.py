@@ -32,9 +32,9 @@ def check(module: ModuleType, root: Path | None = None) -> list[str]:
             reason = refused.get(results.file_name(task), f"it is not stored. Compute it: {again}")
             found.append(f"{title(spec, task)} cannot be checked: {reason}")
         elif lines := _compare(spec, task, compute(module.__name__, *task).metrics, stored):
-            folder = (root or results.folder()) / spec.id
+            folder = results.study_folder(spec.id, root)
             found.append("\n".join([f"{title(spec, task)}: the code no longer gives what is stored.", *lines,
-                                    f"Mend the code, or, if the change is meant: rm -r {folder} && {again}"]))
+                                    f"Mend the code, or, if the change is meant: {results.aside(folder)} && {again}"]))
     return found
 
 

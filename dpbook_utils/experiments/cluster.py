@@ -22,10 +22,14 @@ class Undisturbed(WorkerPlugin):
 def connect(scheduler: str | None) -> Iterator[Client]:
     """A client of the scheduler at an address, or of a cluster of one process per core that ends with it.
 
-    Raises: OSError or ValueError for an address at which no scheduler answers.
+    Raises: ConnectionError for an address at which no scheduler answers.
     """
     if scheduler is not None:
-        with Client(scheduler, timeout=PATIENCE) as client:
+        try:
+            client = Client(scheduler, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(error) from error
+        with client:
             if not client.nthreads():
                 print(f"The scheduler at {scheduler} has no workers yet; waiting for some.", file=sys.stderr)
             yield client

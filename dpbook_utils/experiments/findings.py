@@ -43,8 +43,8 @@ def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) ->
         return pandas.Series(dtype=float)
     found = pandas.Series(frame[metric].to_numpy()[chosen].astype(float), frame["seed"].to_numpy()[chosen])
     if not found.index.is_unique:
-        raise ValueError(f"{variant}, budget {budget}: a seed occurs twice in the results; delete the older of the two "
-                         "files of records")
+        raise ValueError(f"{variant}, budget {budget}: a seed occurs twice in the results; move one of the two files "
+                         "of records away")
     return found
 
 

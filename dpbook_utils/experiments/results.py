@@ -8,8 +8,8 @@ import functools
 import hashlib
 import json
 import math
-import os
 import shlex
+import subprocess
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from ..checkpoints import replacing
+from ..files import expanded, replacing
 from .provenance import provenance
 from .spec import Specification, Task, plain_name
 
@@ -41,11 +41,13 @@ SCHEMA = {
     },
 }
 
-__all__ = ["Record", "ResultError", "file_name", "folder", "frame", "load", "provenance", "read", "save"]
+__all__ = ["Record", "ResultError", "aside", "file_name", "folder", "frame", "load", "provenance", "read", "save",
+           "study_folder"]
 
 
 class ResultError(RuntimeError):
-    """A file of records is damaged, or belongs to something else. It is left as it is; ``path`` says which."""
+    """A file of records is damaged, belongs to something else or cannot be read. It is left as it is; ``path`` says
+    which. The commands that the message proposes lose nothing: they move the file aside first."""
 
     def __init__(self, message: str, path: Path | None = None):
         super().__init__(message)
@@ -82,44 +84,62 @@ def folder() -> Path:
     return installed if installed.is_dir() else package.parent / "results"
 
 
+def study_folder(experiment: str, root: str | Path | None = None) -> Path:
+    """Where the records of an experiment are."""
+    return (folder() if root is None else expanded(root)) / experiment
+
+
+def aside(path: Path) -> str:
+    """The command that moves a file or folder out of the way; it overwrites nothing."""
+    return f"mv -n {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}"
+
+
 def file_name(task: Task) -> str:
     return f"{plain_name(task.variant)}-{task.budget}-{task.seeds[0]}.json"
 
 
 def save(record: Record, root: Path | None = None) -> Path:
-    """Write a record; whoever reads and whenever the process is killed, the file is whole or not there."""
-    path = (root or folder()) / record.experiment / file_name(record.task)
+    """Write a record; whoever reads and whenever the process is killed, the file is whole or not there.
+
+    Raises: OSError, which names the file, the reason and what to do.
+    """
+    path = study_folder(record.experiment, root) / file_name(record.task)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(record), "metrics": {k: _plain(v) for k, v in record.metrics.items()}}
     content = {**content, "seeds": list(record.seeds), "checksum": _checksum(content)}
     _validator().validate(content)
     with replacing(path) as file:
         file.write(_text(content).encode())
-        os.chmod(file.name, 0o644)
     return path
 
 
 def read(path: Path, spec: Specification) -> Record:
     """One file, checked. Raises ResultError, which names the file, the reason and the way out."""
+    path = expanded(path)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    delete = f"rm {shlex.quote(str(shown))}"
+    move = f"Move it away: {aside(shown)}"
     compute = f"python -m dpbook_utils.experiments run {spec.id}"
-    again = f"{delete} && {compute}"
-    restore = f"git -C {shlex.quote(str(shown.parent))} checkout -- {path.name}"
+    again = f"{aside(shown)} && {compute}"
 
-    def refuse(reason: str, repair: str = f"Restore it: {restore}\nor compute it again: {again}") -> ResultError:
+    def refuse(reason: str, repair: str | None = None) -> ResultError:
+        if repair is None:
+            restore = _restore(shown)
+            repair = f"Compute it again: {again}" if not restore else (
+                f"Restore it: {aside(shown)} && {restore}\nor compute it again: {again}")
         return ResultError(f"{shown} {reason}. It was left as it is.\n{repair}", path)
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+    except OSError as error:  # says nothing about what the file holds
+        repair = move if path.is_dir() else "Repeat the command when that is mended"
+        raise refuse(f"cannot be read ({error.strerror})", repair) from error
+    try:
+        content = json.loads(text.decode())
         misfit = next(_validator().iter_errors(content), None)
         if misfit is not None:
             where = "/".join(map(str, misfit.absolute_path)) or "the file"
-            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}",
-                         f"Restore it: {restore}\nor move it away and compute what is missing: {compute}")
+            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}")
         metrics = {name: _array(values) for name, values in content["metrics"].items()}
-    except OSError as error:
-        raise refuse(f"cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise refuse(f"is truncated, or no JSON with tables of numbers ({error})") from error
     if content["checksum"] != _checksum(content):
@@ -127,12 +147,14 @@ def read(path: Path, spec: Specification) -> Record:
     record = Record(content["experiment"], content["variant"], content["budget"], tuple(content["seeds"]),
                     content["fingerprint"], metrics, content["provenance"])
     if record.experiment != spec.id:
-        raise refuse(f"belongs to {record.experiment}, not to {spec.id}", f"Move it there, or delete it: {delete}")
+        raise refuse(f"belongs to {record.experiment}, not to {spec.id}", move)
     if record.variant not in spec.variants:
-        raise refuse(f"holds the variant {record.variant!r}, which {spec.id} does not have", f"Delete it: {delete}")
+        raise refuse(f"holds the variant {record.variant!r}, which {spec.id} does not have", move)
     if path.name != file_name(record.task):
-        raise refuse(f"holds what {file_name(record.task)} should hold, so it was renamed or copied",
-                     f"Rename it, or delete it: {delete}")
+        right = shown.with_name(file_name(record.task))
+        rename = f"Rename it: mv -n {shlex.quote(str(shown))} {shlex.quote(str(right))}"
+        raise refuse(f"holds what {right.name} should hold, so it was renamed or copied",
+                     move if right.exists() else rename)
     expected = spec.fingerprint(record.variant)
     if record.fingerprint != expected:
         raise refuse(f"was computed under other settings: specification {record.fingerprint}, now {expected}",
@@ -141,6 +163,16 @@ def read(path: Path, spec: Specification) -> Record:
     if wrong:
         raise refuse(f"has metrics that do not fit {spec.id}: {wrong}")
     return record
+
+
+def _restore(path: Path) -> str:
+    """The command that gets a file back from the repository around it; empty if there is none or it has no other."""
+    git = ["git", "-C", str(path.parent)]
+    try:  # 1: the file is tracked, and differs from what is tracked
+        differs = subprocess.run([*git, "diff", "--quiet", "--", path.name], capture_output=True).returncode == 1
+    except OSError:
+        return ""
+    return f"git -C {shlex.quote(str(path.parent))} checkout -- {shlex.quote(path.name)}" if differs else ""
 
 
 def wrong_metrics(metrics: Mapping[str, np.ndarray], num_seeds: int, spec: Specification) -> str:
@@ -159,7 +191,7 @@ def wrong_metrics(metrics: Mapping[str, np.ndarray], num_seeds: int, spec: Speci
 def load(spec: Specification, root: Path | None = None) -> tuple[list[Record], list[ResultError]]:
     """All records of an experiment, and what is wrong with the files that are none of them."""
     records, problems, found = [], [], {}
-    for path in sorted(((root or folder()) / spec.id).glob("*.json")):
+    for path in sorted(study_folder(spec.id, root).glob("*.json")):
         try:
             record = read(path, spec)
         except ResultError as error:
@@ -168,7 +200,7 @@ def load(spec: Specification, root: Path | None = None) -> tuple[list[Record], l
         twice = {found[key] for seed in record.seeds if (key := (record.variant, record.budget, seed)) in found}
         if twice:
             problems.append(ResultError(f"{path} repeats seeds that {', '.join(sorted(twice))} holds. It was left as "
-                                        "it is and is not used.\nDelete one of the two", path))
+                                        f"it is and is not used.\nMove it away: {aside(path)}", path))
             continue
         found.update({(record.variant, record.budget, seed): path.name for seed in record.seeds})
         records.append(record)
@@ -185,7 +217,7 @@ def frame(spec: Specification, root: Path | None = None) -> pandas.DataFrame:
     for problem in problems:
         warnings.warn(str(problem), stacklevel=2)
     if not records:
-        raise ResultError(f"there are no results of {spec.id} in {(root or folder()) / spec.id}. "
+        raise ResultError(f"there are no results of {spec.id} in {study_folder(spec.id, root)} that can be used. "
                           f"Compute them: python -m dpbook_utils.experiments run {spec.id}")
     rows = [{"variant": record.variant, "budget": record.budget, "seed": seed,
              **{name: values[i] for name, values in record.metrics.items()}}

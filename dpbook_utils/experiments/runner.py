@@ -7,7 +7,9 @@ this process when it is done. So a killed worker loses the task in flight, and a
 """
 
 import contextlib
+import shlex
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -15,6 +17,7 @@ from types import ModuleType
 
 from tqdm import tqdm
 
+from ..files import writable_folder
 from . import results
 from .checking import check
 from .estimate import Estimate, in_words
@@ -36,8 +39,8 @@ def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = N
         scheduler: address of a dask scheduler, whose workers must have this package; default: this machine's cores.
         root: folder of the results.
     Returns: what went wrong, one text per task that has no record; empty if nothing did.
-    Raises: ValueError for a wrong number of seeds or budget, OSError or ValueError if the
-        scheduler does not answer (any more).
+    Raises: ValueError for a wrong number of seeds or budget, ConnectionError if the scheduler does not answer (any
+        more), another OSError, before anything is computed, if the results cannot be written.
     """
     spec = module.SPEC
     records, problems = results.load(spec, root)
@@ -51,6 +54,7 @@ def run(module: ModuleType, num_seeds: int | None = None, budget: int | None = N
     for problem in refused.values():
         print(f"Not used: {problem}", file=sys.stderr)
     if todo:
+        writable_folder(results.study_folder(spec.id, root))
         measured = [(cost(module, record.task), record.provenance["seconds"]) for record in records]
         from .cluster import connect  # dask takes its time to import, and the other commands do without
 
@@ -74,7 +78,7 @@ def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, c
                for place, task in enumerate(costs)}
     bar = tqdm(total=len(futures), desc=spec.id,
                bar_format="{desc}: {n_fmt}/{total_fmt} tasks |{bar:30}| {elapsed}{postfix}")
-    with bar:
+    with bar, _Store(spec, root, failures) as stored:
         while futures:
             with contextlib.suppress(TimeoutError, CancelledError):
                 wait(list(futures), timeout=1.0, return_when="FIRST_COMPLETED")
@@ -86,7 +90,7 @@ def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, c
                     record = future.result()
                     if record.fingerprint != spec.fingerprint(task.variant):
                         raise RuntimeError("the worker has another version of this package; install the same one there")
-                    results.save(record, root)
+                    stored.save(record)
                 except Exception as error:
                     failures.append(f"{title(spec, task)} failed: {type(error).__name__}: {error}")
                     bar.write("".join([*traceback.format_exception(error), failures[-1]]), file=sys.stderr)
@@ -103,3 +107,50 @@ def _compute(module: ModuleType, costs: dict[Task, float], estimate: Estimate, c
             left = None if rest is None else (spent + rest) / workers - elapsed
             bar.set_postfix_str(in_words(left) if futures else "", refresh=sys.stderr.isatty() or not futures)
     return failures
+
+
+class _Store:
+    """Writes records as they come. What cannot be written is held, tried again with every later record and at the end,
+    and kept among the temporary files if that fails too: a disk that fills up costs no record that was computed."""
+
+    def __init__(self, spec: Specification, root: Path | None, failures: list[str]):
+        self.spec, self.root, self.failures, self.held = spec, root, failures, []
+
+    def save(self, record: results.Record) -> None:
+        self.held.append(record)
+        try:
+            self._write()
+        except Exception:
+            self.held.pop()  # the new one: no disk fails, it is no record
+            raise
+        if self.held and self.held[-1] is record:
+            self._say(f"{title(self.spec, record.task)} is computed, but {self.problem.strerror}. It is tried again.")
+
+    def _write(self) -> None:
+        for record in list(self.held):
+            try:
+                results.save(record, self.root)
+            except OSError as error:
+                self.problem = error
+                continue
+            self.held = [other for other in self.held if other is not record]
+
+    def _say(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr)
+
+    def __enter__(self) -> "_Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._write()
+        elsewhere = Path(tempfile.mkdtemp(prefix="dpbook-")) if self.held else None
+        for record in self.held:
+            try:
+                kept = results.save(record, elsewhere)
+            except OSError as error:
+                end = f"it is lost, for {error.strerror}"
+            else:
+                there = results.study_folder(self.spec.id, self.root) / kept.name
+                end = f"its record is kept. To store it: mv -n {shlex.quote(str(kept))} {shlex.quote(str(there))}"
+            self.failures.append(f"{title(self.spec, record.task)} was computed, but {self.problem.strerror}; {end}")
+            self._say(self.failures[-1])

@@ -1,5 +1,6 @@
 """Which experiments there are, which of their tasks are missing, and one task computed, here and now."""
 
+import difflib
 import importlib
 import re
 import time
@@ -19,11 +20,15 @@ def experiments(prefix: str = "e") -> dict[str, ModuleType]:
 
 
 def find(experiment: str) -> ModuleType:
-    """The module of an experiment's id. Raises LookupError, which lists the ids, for an unknown one."""
-    found = experiments(experiment[:3]) if re.match(r"e\d\d", experiment) else {}
-    if experiment not in found:
-        raise LookupError(f"no experiment {experiment!r}; there are {', '.join(experiments())}")
-    return found[experiment]
+    """The module of an experiment's id, in capitals or not. Raises LookupError for an unknown one: lists the ids."""
+    name = experiment.strip().lower()
+    found = experiments(name[:3]) if re.match(r"e\d\d", name) else {}
+    if name not in found:
+        ids = list(experiments())
+        near = difflib.get_close_matches(name, ids, n=3)
+        meant = f"did you mean {' or '.join(near)}? All: " if near else "there are "
+        raise LookupError(f"no experiment {experiment!r}; {meant}{', '.join(ids)}")
+    return found[name]
 
 
 class Status(NamedTuple):

@@ -17,6 +17,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from ..files import replacing
 from .export import Library
 
 HEADER = r"""
@@ -51,6 +52,11 @@ FLAGS = ("-target", "wasm32-freestanding", "-O3", "-fno-unroll-loops", "-msimd12
 FILE = "kernels.json"
 
 
+def path() -> Path:
+    """Where the compiled kernels are."""
+    return Path(str(files(__package__).joinpath(FILE)))
+
+
 def source(library: Library) -> str:
     return HEADER + library.kernels.c()
 
@@ -59,7 +65,8 @@ def write(library: Library) -> int:
     """Compile the kernels; the number of characters of the binary."""
     text = source(library)
     stored = {"source": _hash(text), "binary": base64.b64encode(_webassembly(text)).decode()}
-    Path(str(files(__package__).joinpath(FILE))).write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    with replacing(path()) as file:
+        file.write(f"{json.dumps(stored, indent=1)}\n".encode())
     return len(stored["binary"])
 
 
