@@ -21,8 +21,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Each line may import from itself and from the lines above it.
 LAYERS = [
-    {"settings"},
+    {"settings", "arguments"},
     {"physics"},
+    {"convolutions"},
     {"networks"},
     {"coupling", "noise", "gradients"},
     {"rollout"},

@@ -7,6 +7,7 @@ from phiml import math
 from phiml.math import batch, channel, spatial
 from torch import Tensor
 
+from .. import arguments
 from .phiflow import like_state, precision_and_device
 from .solver import Solver
 
@@ -49,10 +50,10 @@ class KuramotoSivashinsky(Solver):
     required = ("length",)
 
     def __init__(self, num_points: int, dt: float, integrator=etdrk2, num_substeps: int = 1):
-        super().__init__(dt, (1, num_points))
-        if num_substeps < 1:
-            raise ValueError(f"{type(self).__name__}: num_substeps is {num_substeps}; it must be at least 1")
-        self.num_points, self.num_substeps, self.integrator = num_points, num_substeps, integrator
+        self.num_points = arguments.whole(self.label, "num_points", num_points)
+        super().__init__(dt, (1, self.num_points))
+        self.num_substeps = arguments.whole(self.label, "num_substeps", num_substeps)
+        self.integrator = arguments.function(self.label, "integrator", integrator, "etdrk2 or etd1")
 
     def precompute(self, *, length: Tensor) -> dict[str, Tensor]:
         """Operators in Fourier space that act on u and on u^2, each (batch, 1, num_points)."""
