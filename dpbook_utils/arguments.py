@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 DEVICES = ("cpu", "cuda")
+LARGEST = 2**63 - 1  # that torch and NumPy can count to
 
 
 def shown(value) -> str:
@@ -53,7 +54,7 @@ def whole(label: str, name: str, value, least: int = 1, most: int | None = None)
     given = _plain(value)
     if not is_number(given):
         raise refusal(label, name, value, expected)
-    if not isinstance(given, numbers.Integral) or given < least or most is not None and given > most:
+    if not isinstance(given, numbers.Integral) or not least <= given <= (LARGEST if most is None else most):
         raise refusal(label, name, value, expected, ValueError)
     return int(given)
 
@@ -164,6 +165,13 @@ def choice(label: str, name: str, value, offered: Iterable):
     return value
 
 
+def values_of_controls(label: str, start: Mapping) -> None:
+    """What a figure opens with: texts and numbers."""
+    for control, value in start.items():
+        if not isinstance(value, str) and not is_number(value):
+            raise refusal(label, control, value, "a text or a number that is offered")
+
+
 def mapping(label: str, name: str, value, expected: str) -> Mapping:
     """A dict, or something like it, whose keys are texts."""
     if not isinstance(value, Mapping):
@@ -206,7 +214,7 @@ def like(label: str, name: str, value: Tensor, states: Tensor, start: str = "u0"
 
 
 def dtype(label: str, name: str, value) -> torch.dtype:
-    if value not in (torch.float32, torch.float64):
+    if not isinstance(value, torch.dtype) or value not in (torch.float32, torch.float64):
         raise refusal(label, name, value, "torch.float32 or torch.float64")
     return value
 

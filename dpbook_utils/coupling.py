@@ -80,7 +80,7 @@ class SolverCoupling(Coupling):
         arguments.instance(label, "solver", solver, Solver, "a solver, such as Burgers(...)")
         arguments.text(label, "name", name, "the name of one of the solver's parameters")
         if name not in solver.parameter_names:
-            raise ValueError(f"{solver.label} takes no parameter {name}; "
+            raise ValueError(f"{label}: {solver.label} takes no parameter {name!r}; "
                              f"it takes {', '.join(solver.parameter_names) or 'none'}")
         self.solver, self.name = solver, name
 

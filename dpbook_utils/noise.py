@@ -59,12 +59,13 @@ class ShapedNoise(GaussianNoise):
         super().__init__(sigma)
         label = type(self).__name__
         num_points = arguments.whole(label, "num_points", num_points)
-        arguments.tensor(label, "spectrum", spectrum, "(num_points // 2 + 1,)")
+        arguments.tensor(label, "spectrum", spectrum, "(num_points // 2 + 1,)", 1)
         expected = (num_points // 2 + 1,)
-        if tuple(spectrum.shape) != expected or not (spectrum >= 0).all() or not 0 < float(spectrum.sum()) < torch.inf:
+        smallest, total = min(spectrum.tolist(), default=0), float(spectrum.sum())
+        if tuple(spectrum.shape) != expected or not smallest >= 0 or not 0 < total < torch.inf:
             raise ValueError(f"{type(self).__name__}: the spectrum has shape {tuple(spectrum.shape)}, smallest value "
-                             f"{float(spectrum.min()):g} and sum {float(spectrum.sum()):g}; {num_points} points need "
-                             f"{expected} values that are not negative, with a positive sum")
+                             f"{smallest:g} and sum {total:g}; {num_points} points need {expected} values that are "
+                             "not negative, with a positive sum")
         energy = spectrum.double() / (2 * spectrum.double().sum())
         white = torch.full(expected, 1 / num_points, dtype=torch.float64)
         white[[0, -1] if num_points % 2 == 0 else [0]] /= 2

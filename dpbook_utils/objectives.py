@@ -67,7 +67,11 @@ class _FromSolver(nn.Module):
         repeated = {name: value.repeat_interleave(num_steps, 0) if isinstance(value, Tensor) and value.ndim else value
                     for name, value in select(self.solver, parameters).items()}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
-            return self.solver(starts.flatten(0, 1), **repeated).unflatten(0, starts.shape[:2])
+            target = self.solver(starts.flatten(0, 1), **repeated)
+        if not isinstance(target, Tensor) or target.shape != starts.flatten(0, 1).shape:
+            raise arguments.refusal("from_solver", "the solver's result", target, "a solver that returns the next "
+                                    f"state, {tuple(starts.flatten(0, 1).shape)}", ValueError)
+        return target.unflatten(0, starts.shape[:2])
 
 
 class Objective(nn.Module):

@@ -94,6 +94,9 @@ class Rollout(nn.Module):
         record = u
         for place, operator in enumerate(operators(self.step)):
             u = self.gradient.apply(operator, u, **select(operator, parameters))
+            if not isinstance(u, Tensor):
+                raise arguments.refusal("Rollout", f"the result of operator {place}", u, "an operator that returns the "
+                                        "next state, a tensor")
             if place == self.record_after:
                 record = u
         return u, record

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -171,7 +172,7 @@ def _check_source(batches, checkpoint) -> None:
     if callable(getattr(batches, "batches", None)) and not isinstance(batches, type):
         raise arguments.refusal("fit", "batches", batches, "what it makes of its windows: "
                                 "stored.batches(batch_size, seed=0)")
-    if isinstance(batches, (type, str, Tensor)) or not hasattr(batches, "__getitem__") and not hasattr(
+    if isinstance(batches, (type, str, Tensor, np.ndarray)) or not hasattr(batches, "__getitem__") and not hasattr(
             batches, "__iter__"):
         raise arguments.refusal("fit", "batches", batches, "a source of dicts, such as data.Windows, data.Fresh or a "
                                 "list; of a function, the list of what it returns")

@@ -140,7 +140,8 @@ def test_a_grid_that_does_not_resolve_the_cylinder_is_refused():
         ChannelProjection((16, 16))
 
 
-CELLS, SIDES, POINT = "two whole numbers, cells", "two positive numbers, the sides", "two numbers, the cylinder's x and y"
+CELLS, SIDES = "two whole numbers, cells along x and y", "two positive numbers, the sides"
+POINT = "two numbers, the cylinder's x and y"
 
 
 @pytest.mark.parametrize("name, value, message", [

@@ -78,11 +78,12 @@ class Fresh(IterableDataset):
         except ValueError as error:
             raise ValueError(f"Fresh: batch {k} of seeds {self.seeds} cannot be simulated: {error}") from error
         if self.observe is not None:
-            states = self.observe(states)
+            states = arguments.tensor("Fresh", "the result of observe", self.observe(states), "(batch, time, ...)")
             taken = {name: self.observe(value) if value.ndim > 1 else value for name, value in taken.items()}
         batch = {"u0": states[:, 0], "reference": states[:, 1:], **taken}
         if self.transform is not None:
-            batch = dict(self.transform(batch))
+            batch = dict(arguments.mapping("Fresh", "the result of transform", self.transform(batch), "a batch, "
+                                           "{'u0': states, ...}"))
         for name, value in batch.items():
             if not torch.isfinite(value).all():
                 sample = int((~torch.isfinite(value)).flatten(1).any(1).nonzero()[0])

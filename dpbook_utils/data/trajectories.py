@@ -38,6 +38,8 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
     states, finite, u = [], [], u0
     for k in range(warmup + num_steps + 1):
         u = u if k == 0 else step(u, **select(step, parameters))
+        if not isinstance(u, Tensor):
+            raise arguments.refusal("simulate", "the result of step", u, "a step that returns the next state, a tensor")
         finite.append(torch.isfinite(u).flatten(1).all(1))
         if k >= warmup:
             states.append(u)

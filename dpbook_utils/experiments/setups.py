@@ -56,7 +56,7 @@ class Setup:
         if self.clip_norm is not None:
             arguments.positive("Setup", "clip_norm", self.clip_norm)
         stages = "pairs (fraction of the budget, number of steps), or None"
-        if self.curriculum is not None and not isinstance(self.curriculum, (tuple, list)):
+        if self.curriculum is not None and not (isinstance(self.curriculum, (tuple, list)) and self.curriculum):
             raise arguments.refusal("Setup", "curriculum", self.curriculum, stages)
         for stage in self.curriculum or ():
             arguments.pair("Setup", "a stage of curriculum", stage, arguments.number, stages)

@@ -160,6 +160,7 @@ def explore(view: str, name: str | None = None, root: str | Path | None = None, 
     arguments.choice("explore", "view", view, VIEWS)
     name = view if name is None else arguments.text("explore", "name", name)
     root = None if root is None else arguments.path("explore", "root", root)
+    arguments.values_of_controls("explore", start)
     shown = VIEWS[view]
     spec, again = shown.spec, f"python -m dpbook_utils.experiments run {shown.spec.id}"
     results.frame(spec, root)  # warns of damaged files, and raises if there are none

@@ -42,7 +42,7 @@ class AdvectionDiffusion(Solver):
         if len(points) != len(self.length):
             raise ValueError(f"{self.label}: num_points is {num_points} and length {length}; give one value each, or "
                              "two each (x, y)")
-        super().__init__(dt, (1, *points))
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, *points))
         self.dx = tuple(extent / n for extent, n in zip(self.length, points))
         self.advection = check_scheme(self.label, advection)
 

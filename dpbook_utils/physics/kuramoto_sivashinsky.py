@@ -51,7 +51,7 @@ class KuramotoSivashinsky(Solver):
 
     def __init__(self, num_points: int, dt: float, integrator=etdrk2, num_substeps: int = 1):
         self.num_points = arguments.whole(self.label, "num_points", num_points)
-        super().__init__(dt, (1, self.num_points))
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, self.num_points))
         self.num_substeps = arguments.whole(self.label, "num_substeps", num_substeps)
         self.integrator = arguments.function(self.label, "integrator", integrator, "etdrk2 or etd1")
 

@@ -86,7 +86,7 @@ class NavierStokes(Solver):
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float], dt: float,
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
-        super().__init__(dt, (2, *cells(self.label, num_points)))
+        super().__init__(arguments.positive(self.label, "dt", dt), (2, *cells(self.label, num_points)))
         self.length = sides(self.label, length)
         self.dx = tuple(side / n for side, n in zip(self.length, self.state_shape[1:]))
         self.advection = check_advection(self.label, advection)

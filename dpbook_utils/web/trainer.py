@@ -64,7 +64,7 @@ class Trainer:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
             raise ValueError(f"Trainer: the name is {self.name!r}; use lower-case letters, digits and hyphens, because "
                              "it stands in the page's address")
-        check_values(self.start)
+        arguments.values_of_controls("train", self.start)
         offered = {control.id: control.values for control in self.controls()}
         offered["coupling"] = self.systems.get(self.start["system"], {"couplings": {}})["couplings"]
         for control, value in self.start.items():
@@ -144,20 +144,13 @@ def train(preset: str | None = None, name: str | None = None, **start: str | int
         arguments.choice("train", "preset", preset, STORIES)
     if name is not None:
         arguments.text("train", "name", name)
-    check_values(start)
+    arguments.values_of_controls("train", start)
     known = systems()
     given = {**(STORIES[preset].settings if preset else {}), **start}
     system = known.get(given.get("system", next(iter(known))), {"start": {}})
     defaults = {"story": preset or "", "system": next(iter(known)), **system["start"]}
     name = preset or "free" if name is None else name
     return Trainer(name, {**defaults, **given}, known, worker_source(), STORIES)
-
-
-def check_values(start: Mapping) -> None:
-    """Raise TypeError for choices that are neither text nor number."""
-    for control, value in start.items():
-        if not isinstance(value, str) and not arguments.is_number(value):
-            raise arguments.refusal("train", control, value, "a text or a number that the page offers")
 
 
 def unused(start: Mapping[str, str], longest: int) -> set[str]:
