@@ -37,7 +37,8 @@ class Burgers(Solver):
     optional = ("force", "local_viscosity")
 
     def __init__(self, num_points: int, length: float, dt: float, advection=central):
-        super().__init__(arguments.positive(self.label, "dt", dt), (1, arguments.whole(self.label, "num_points", num_points)))
+        num_points = arguments.whole(self.label, "num_points", num_points)
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, num_points))
         self.length = arguments.positive(self.label, "length", length)
         self.dx = self.length / self.state_shape[1]
         self.advection = check_scheme(self.label, advection)

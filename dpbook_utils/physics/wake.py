@@ -55,8 +55,9 @@ class Wake(ChannelOperator):
     def __init__(self, num_points: tuple[int, int], dt: float, length: tuple[float, float] = (10.0, 5.0),
                  centre: tuple[float, float] = (2.5, 2.5),
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
+        check_advection(self.label, advection)
         super().__init__(num_points, length, centre, arguments.positive(self.label, "dt", dt))
-        self.advection = check_advection(self.label, advection)
+        self.advection = advection
 
     @like_state
     def step(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
