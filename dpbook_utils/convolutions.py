@@ -24,6 +24,10 @@ class Periodic(Padding):
     """Values continue from the opposite side."""
 
     def pad(self, u: Tensor, axis: int, width: int, block: int = 1) -> Tensor:
+        points = u.shape[axis] // block
+        if width > points:  # further than once round
+            raise ValueError(f"ConvResNet: the kernel has {2 * width + 1} points, and a periodic axis of {points} "
+                             f"takes at most {2 * points + 1}; give a smaller kernel_size, or a finer grid")
         width *= block
         return torch.cat([u.narrow(axis, u.shape[axis] - width, width), u, u.narrow(axis, 0, width)], axis)
 

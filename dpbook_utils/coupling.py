@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from . import arguments
 from .physics.solver import Solver, parameter_names, select
 
 
@@ -21,6 +22,8 @@ class Coupling(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
+        label = type(self).__name__
+        arguments.function(label, "network", network, "a network that is built, such as ConvResNet(1, 1, 1)")
         self.network = network
 
     @property
@@ -34,7 +37,11 @@ class Coupling(nn.Module):
 
     def output(self, u: Tensor, **parameters: Tensor) -> Tensor:
         """The network's output, given those of the parameters that it knows."""
-        return self.network(u, **select(self.network, parameters))
+        output = self.network(u, **select(self.network, parameters))
+        if not isinstance(output, Tensor):
+            raise arguments.refusal(type(self).__name__, "the network's output", output, "a network that returns a "
+                                    "tensor")
+        return output
 
     def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must implement couple(u, output, **parameters)")
@@ -69,8 +76,11 @@ class SolverCoupling(Coupling):
 
     def __init__(self, solver: Solver, network: nn.Module, name: str):
         super().__init__(network)
+        label = type(self).__name__
+        arguments.instance(label, "solver", solver, Solver, "a solver, such as Burgers(...)")
+        arguments.text(label, "name", name, "the name of one of the solver's parameters")
         if name not in solver.parameter_names:
-            raise ValueError(f"{solver.label} takes no parameter {name}; "
+            raise ValueError(f"{label}: {solver.label} takes no parameter {name!r}; "
                              f"it takes {', '.join(solver.parameter_names) or 'none'}")
         self.solver, self.name = solver, name
 
@@ -113,7 +123,8 @@ class SolverParameter(SolverCoupling):
     def __init__(self, solver: Solver, network: nn.Module, name: str,
                  transform: Callable[[Tensor], Tensor] = torch.nn.functional.softplus):
         super().__init__(solver, network, name)
-        self.transform = transform
+        self.transform = arguments.function("SolverParameter", "transform", transform, "a function of a tensor, such "
+                                            "as torch.nn.functional.softplus")
 
     def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
         return self.solve(u, self.transform(output), **parameters)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import arguments
 from .objectives import Objective
 
 
@@ -34,6 +35,13 @@ def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons:
     drawn anew for each m, if the chain has any.
     Raises: NoGradientPath; ValueError for a horizon that the batch's reference does not cover.
     """
+    label = "gradient_growth"
+    arguments.instance(label, "objective", objective, Objective, "an Objective")
+    arguments.tensor(label, "u0", arguments.mapping(label, "batch", batch, "a batch, {'u0': states, ...}").get("u0"),
+                     "(batch, channels, *spatial) in the batch")
+    if not isinstance(horizons, Sequence) or isinstance(horizons, str) or not horizons:
+        raise arguments.refusal(label, "horizons", horizons, "a list of numbers of steps", ValueError)
+    horizons = [arguments.whole(label, "one of horizons", num_steps) for num_steps in horizons]
     weights = [w for w in objective.parameters() if w.requires_grad]
     num_members, before = objective.num_members, objective.rollout.num_steps
     u0 = batch["u0"].detach().requires_grad_()
@@ -73,6 +81,13 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
     Raises: ValueError for more exponents than dimensions, and if the trajectory does not stay finite.
     Source: benettin1980.
     """
+    label = "lyapunov_exponents"
+    arguments.operator(label, "step", step)
+    if arguments.tensor(label, "u0", u0, "(batch, ...)").ndim < 2 or u0.numel() == 0:
+        raise arguments.refusal(label, "u0", u0, "a tensor (batch, ...) that is not empty", ValueError)
+    num_exponents, num_steps, warmup, seed = (arguments.whole(label, name, value, 0) for name, value in (
+        ("num_exponents", num_exponents), ("num_steps", num_steps), ("warmup", warmup), ("seed", seed)))
+    dt = arguments.positive(label, "dt", dt)
     size, k = u0[0].numel(), num_exponents
     if not 1 <= k <= size or num_steps < 1:
         raise ValueError(f"lyapunov_exponents: num_exponents is {k}, num_steps {num_steps}; a state of {size} values "
@@ -83,11 +98,19 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
     tangents = torch.randn(len(u0), size, k, generator=generator, dtype=u0.dtype).to(u0)
     tangents = torch.linalg.qr(tangents).Q  # (batch, size, k)
     u, total = u0.detach(), torch.zeros(len(u0), k, dtype=u0.dtype, device=u0.device)
+
+    def next_state(x: Tensor) -> Tensor:
+        y = step(x, **parameters)
+        if not isinstance(y, Tensor) or y.shape != x.shape:
+            raise arguments.refusal(label, "the result of step", y, f"a step that keeps the shape {tuple(u0.shape)}",
+                                    ValueError)
+        return y
+
     for i in range(warmup + num_steps):
         # k copies of each sample, each with one tangent, make one batch.
         stacked = tangents.mT.reshape(len(u) * k, *u.shape[1:])
         copies = u.repeat_interleave(k, 0)
-        copies, stacked = torch.autograd.functional.jvp(lambda x: step(x, **parameters), copies, stacked)
+        copies, stacked = torch.autograd.functional.jvp(next_state, copies, stacked)
         u = copies[::k]
         tangents, r = torch.linalg.qr(stacked.reshape(len(u), k, size).mT)
         if i >= warmup:
@@ -116,6 +139,11 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     Raises: TypeError for inputs that are not float64; ValueError if the function is not finite or not deterministic.
     Chapter: 00_solver_as_operator.
     """
+    arguments.function("gradient_check", "function", function, "a function of the inputs")
+    if not arguments.mapping("gradient_check", "inputs", inputs, "a dict {name: float64 tensor}"):
+        raise arguments.refusal("gradient_check", "inputs", inputs, "a dict {name: float64 tensor}", ValueError)
+    num_directions = arguments.whole("gradient_check", "num_directions", num_directions)
+    seed = arguments.whole("gradient_check", "seed", seed, 0)
     for name, value in inputs.items():
         if not isinstance(value, Tensor) or value.dtype != torch.float64:
             found = value.dtype if isinstance(value, Tensor) else type(value).__name__
@@ -128,6 +156,9 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
 
     leaves = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
     output = function(**leaves)
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        raise arguments.refusal("gradient_check", "the function's result", output, "a function that computes a tensor "
+                                "from its inputs, by operations that have a gradient", ValueError)
     weight = random_like(output)
     gradients = torch.autograd.grad((weight * output).sum(), list(leaves.values()), materialize_grads=True)
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from . import losses
+from . import arguments, losses
 from .networks import num_members
 from .rollout import Rollout, in_mode
 
@@ -30,17 +30,21 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
     Shapes: -> twice (S * batch, num_steps, channels, *spatial).
     Raises: ValueError if the trajectories are shorter than num_steps + 1; what ``Rollout`` raises.
     """
+    arguments.operator("predict", "step", step)
+    arguments.trajectory("predict", "trajectories", trajectories)
     num_steps = trajectories.shape[1] - 1 if num_steps is None else num_steps
+    num_steps = arguments.whole("predict", "num_steps", num_steps, 0)
     if not 1 <= num_steps < trajectories.shape[1]:
         raise ValueError(f"predict: num_steps is {num_steps}; the trajectories hold {trajectories.shape[1]} states, so "
                          f"1 ... {trajectories.shape[1] - 1} steps can be compared")
-    members = num_members(step)
+    rollout = Rollout(step, num_steps)
+    members = num_members(rollout)
     if members > 1:
         trajectories = torch.cat([trajectories] * members)
         parameters = {name: torch.cat([value] * members) if isinstance(value, Tensor) and value.ndim else value
                       for name, value in parameters.items()}
-    with in_mode(step, training=False):
-        prediction = Rollout(step, num_steps)(trajectories[:, 0], **parameters)
+    with in_mode(rollout, training=False):
+        prediction = rollout(trajectories[:, 0], **parameters)
     return prediction, trajectories[:, 1:num_steps + 1]
 
 
@@ -64,6 +68,8 @@ def normalised_mse(trajectory: Tensor, reference: Tensor) -> Tensor:
 
 def mean_over_horizon(error: Tensor, num_steps: int) -> Tensor:
     """(batch, time) -> (batch,): the mean of a metric over the first ``num_steps`` steps."""
+    arguments.tensor("mean_over_horizon", "error", error, "(batch, time)", 2)
+    num_steps = arguments.whole("mean_over_horizon", "num_steps", num_steps)
     if not 1 <= num_steps <= error.shape[1]:
         raise ValueError(f"mean_over_horizon: num_steps is {num_steps}, but the error has {error.shape[1]} steps")
     return error[:, :num_steps].mean(1)
@@ -86,7 +92,9 @@ def time_to_decorrelation(correlations: Tensor, threshold: float = 0.8) -> Tenso
 
     num_steps + 1 where there is none: the true time is then longer than the roll-out (a lower bound).
     """
-    return _first(correlations < threshold)
+    label = "time_to_decorrelation"
+    arguments.tensor(label, "correlations", correlations, "(batch, time)", 2)
+    return _first(correlations < arguments.number(label, "threshold", threshold))
 
 
 def blow_up_step(trajectory: Tensor, reference: Tensor, factor: float = 10.0) -> Tensor:
@@ -96,6 +104,12 @@ def blow_up_step(trajectory: Tensor, reference: Tensor, factor: float = 10.0) ->
     over time, channels and space) from the reference's mean. The reference may have another length.
     Raises: ValueError for a reference that is not finite or has no range.
     """
+    arguments.trajectory("blow_up_step", "trajectory", trajectory)
+    arguments.trajectory("blow_up_step", "reference", reference)
+    factor = arguments.positive("blow_up_step", "factor", factor)
+    if trajectory.shape[0] != reference.shape[0] or trajectory.shape[2:] != reference.shape[2:]:
+        raise ValueError(f"blow_up_step: the trajectory has shape {tuple(trajectory.shape)}, the reference "
+                         f"{tuple(reference.shape)}; give a reference that differs in its number of steps only")
     flat = reference.flatten(1)
     span = flat.amax(1) - flat.amin(1)
     if not (torch.isfinite(span) & (span > 0)).all():
@@ -106,6 +120,9 @@ def blow_up_step(trajectory: Tensor, reference: Tensor, factor: float = 10.0) ->
 
 def survival(blow_up_steps: Tensor, num_steps: int) -> Tensor:
     """(num_steps,): the fraction of samples that have not blown up by the end of step 1, 2, ..."""
+    if not isinstance(blow_up_steps, Tensor) or blow_up_steps.ndim != 1:
+        raise arguments.refusal("survival", "blow_up_steps", blow_up_steps, "a tensor (batch,), as from blow_up_step")
+    num_steps = arguments.whole("survival", "num_steps", num_steps)
     steps = torch.arange(1, num_steps + 1, device=blow_up_steps.device)
     return (blow_up_steps[:, None] > steps).double().mean(0)
 
@@ -119,6 +136,7 @@ def energy_spectrum(trajectory: Tensor) -> Tensor:
     grid with equal spacing along all axes. In two dimensions shells up to the corner of the square are included; those
     above half the points of a side are incomplete. Computed in double precision; NaN for a state that is not finite.
     """
+    arguments.trajectory("energy_spectrum", "trajectory", trajectory)
     spatial = trajectory.shape[3:]
     axes = tuple(range(3, trajectory.ndim))
     coefficients = torch.fft.fftn(trajectory.double(), dim=axes, norm="forward")
@@ -135,6 +153,10 @@ def log_spectral_distance(spectrum: Tensor, reference: Tensor, floor: float = 1e
     0.1 means about 10 % in energy per shell. Energies below ``floor`` times the reference's total are raised to it, so
     that rounding does not count. Infinite where the spectrum is not finite.
     """
+    for name, value in (("spectrum", spectrum), ("reference", reference)):
+        if arguments.tensor("log_spectral_distance", name, value, "(..., wave numbers)").ndim == 0:
+            raise arguments.refusal("log_spectral_distance", name, value, "a tensor (..., wave numbers)", ValueError)
+    floor = arguments.positive("log_spectral_distance", "floor", floor)
     if spectrum.shape[-1] != reference.shape[-1]:
         raise ValueError(f"log_spectral_distance: {spectrum.shape[-1]} and {reference.shape[-1]} wave numbers; compare "
                          "on one grid")
@@ -145,7 +167,9 @@ def log_spectral_distance(spectrum: Tensor, reference: Tensor, floor: float = 1e
 
 def long_time_statistics(trajectory: Tensor, skip: int = 0) -> tuple[Tensor, Tensor]:
     """Mean and variance over time and space, of each channel, after ``skip`` steps: twice (batch, channels)."""
-    if not 0 <= skip < trajectory.shape[1]:
+    arguments.trajectory("long_time_statistics", "trajectory", trajectory)
+    skip = arguments.whole("long_time_statistics", "skip", skip, 0)
+    if not skip < trajectory.shape[1]:
         raise ValueError(f"long_time_statistics: skip is {skip}, but the trajectory has {trajectory.shape[1]} steps")
     values = trajectory[:, skip:].transpose(1, 2).flatten(2).double()
     return values.mean(2), values.var(2, correction=0)
@@ -168,6 +192,8 @@ def _first(mask: Tensor) -> Tensor:
 
 
 def _check_pair(name: str, trajectory: Tensor, reference: Tensor) -> None:
+    arguments.trajectory(name, "trajectory", trajectory)
+    arguments.trajectory(name, "reference", reference)
     if trajectory.shape != reference.shape:
         raise ValueError(f"{name}: the trajectory has shape {tuple(trajectory.shape)}, the reference "
                          f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial), state i with state i")

@@ -7,6 +7,7 @@ A policy has three hooks that ``Rollout`` calls: ``tracks`` (does this step buil
 import torch
 from torch import Tensor, nn
 
+from . import arguments
 from .coupling import Coupling
 from .physics.solver import solvers
 
@@ -32,9 +33,7 @@ class Truncated(FullGradient):
     """Truncated back-propagation in time: the state is detached after every ``every`` steps (TBPTT)."""
 
     def __init__(self, every: int):
-        if every < 1:
-            raise ValueError(f"Truncated: every is {every}; it must be at least 1")
-        self.every = every
+        self.every = arguments.whole("Truncated", "every", every)
 
     def enter(self, u: Tensor, step: int, num_steps: int) -> Tensor:
         return u.detach() if step > 0 and step % self.every == 0 else u

@@ -169,20 +169,33 @@ class State:
         """Run the roll-out again, without a graph and with the same noise, to say where it went wrong."""
         rollout, num_members = self.objective.rollout, self.objective.num_members
         parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        if self.update == 0:  # later ones come from the updates
+            for name, w in self.objective.named_parameters():
+                if not torch.isfinite(w).all():
+                    raise ValueError(f"fit: the weight {name} holds NaN or infinity before the first update; build the "
+                                     "network anew, or load other weights")
         checkpoints.set_random_state(self.random_state, self.device)
         with torch.no_grad():
-            trajectory = rollout(batch["u0"], **parameters).unflatten(0, (num_members, -1))[member]
+            trajectory = rollout(batch["u0"], **parameters)
+            # Data that no training could use are refused here, where a recorded graph has looked at no values.
+            targets = self.objective.targets(batch["u0"], trajectory, batch.get("reference"), parameters)
+            self.objective.loss(trajectory, targets)
+            trajectory = trajectory.unflatten(0, (num_members, -1))[member]
         broken = ~torch.isfinite(trajectory).flatten(2).all(2).all(0)  # (num_steps,)
         first_step = int(broken.nonzero()[0]) + 1 if broken.any() else None
         if first_step is not None:
             where = f"the state is not finite from step {first_step} of the roll-out on"
-        elif "reference" in batch and not torch.isfinite(batch["reference"]).all():
-            where = "the roll-out is finite, but the batch's reference holds NaN or infinity: check the data"
         else:
             where = f"the roll-out stays finite (largest value {float(trajectory.abs().max()):.3g}), but not its {what}"
+        remedies = [f"fewer steps first (curriculum={{0: 1, 500: {rollout.num_steps}}})"] * (rollout.num_steps > 1)
+        if self.update == 0:  # no update has been made, so neither learning rate nor clipping can have a part in it
+            remedies += ["a smaller last layer of the network"]
+        else:
+            remedies += ["clip_norm=1.0", "a smaller learning rate", "a smaller last layer of the network"]
+        if first_step is None and what == "gradient":
+            remedies += ["a metric and a network with a derivative everywhere (a root has none at 0)"]
         who = "" if num_members == 1 else f" with the last of {num_members} members (number {member})"
         return Diverged(
             f"training diverged at update {self.update}, unroll length {rollout.num_steps}{who}: {where}. "
-            "The weights are those before this update. Remedies: fewer steps first (curriculum={0: 1, 500: 3, ...}), "
-            "clip_norm=1.0, a smaller learning rate, a smaller last layer of the network.",
+            f"The weights are those before this update. Remedies: {', '.join(remedies)}.",
             self.update, rollout.num_steps, first_step, self.history.first(self.update))

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from . import arguments
+from .physics.graph import current_recorder
+
 
 def mse(u: Tensor, reference: Tensor) -> Tensor:
     """Mean squared error over channels and space: (batch, time, channels, *spatial) -> (batch, time)."""
@@ -12,25 +15,39 @@ def mse(u: Tensor, reference: Tensor) -> Tensor:
 
 
 def relative_l2(u: Tensor, reference: Tensor) -> Tensor:
-    """``|u - reference| / |reference|`` in the L2 norm over channels and space: -> (batch, time)."""
-    return (u - reference).flatten(2).norm(dim=2) / reference.flatten(2).norm(dim=2)
+    """``|u - reference| / |reference|`` in the L2 norm over channels and space: -> (batch, time).
+
+    Raises: ValueError for a reference that is zero, which no error can be relative to.
+    """
+    size = reference.flatten(2).norm(dim=2)
+    if current_recorder() is None and bool((size == 0).any()):
+        sample, step = (size == 0).nonzero()[0].tolist()
+        raise ValueError(f"relative_l2: the reference is zero everywhere in sample {sample} at step {step + 1}, and an "
+                         "error relative to it is infinite; use losses.mse, or leave such samples out")
+    return (u - reference).flatten(2).norm(dim=2) / size
 
 
 def every_step(num_steps: int) -> Tensor:
     """The mean over all steps."""
+    num_steps = arguments.whole("every_step", "num_steps", num_steps)
     return torch.full((num_steps,), 1 / num_steps, dtype=torch.float64)
 
 
 def final_step(num_steps: int) -> Tensor:
     """The last step only."""
+    num_steps = arguments.whole("final_step", "num_steps", num_steps)
     return at_steps(num_steps)(num_steps)
 
 
 def at_steps(*steps: int) -> Callable[[int], Tensor]:
     """The mean over the given steps, counted from 1."""
+    steps = tuple(arguments.whole("at_steps", "a step", step) for step in steps)
+    if not steps:
+        raise ValueError("at_steps: no steps are given; give at least one, as in at_steps(2, 4)")
 
     def weights(num_steps: int) -> Tensor:
-        if not steps or min(steps) < 1 or max(steps) > num_steps or len(set(steps)) < len(steps):
+        num_steps = arguments.whole("at_steps", "num_steps", num_steps)
+        if max(steps) > num_steps or len(set(steps)) < len(steps):
             raise ValueError(f"at_steps: steps {steps} do not lie in 1 ... {num_steps}, the steps of the roll-out, "
                              "each named once")
         result = torch.zeros(num_steps, dtype=torch.float64)
@@ -49,22 +66,39 @@ class TrajectoryLoss(nn.Module):
         metric: (batch, time, channels, *spatial) twice -> (batch, time).
 
     Shapes: trajectories -> (batch,), one loss per sample; ``Objective`` takes the mean.
-    Raises: ValueError for weights that do not fit or do not sum to one, and for shapes that differ.
+    Raises: TypeError for weights or a metric of another kind, a reference of another dtype or on another device;
+        ValueError for weights that do not fit or do not sum to one, for shapes that differ, and for a metric of
+        another shape.
     """
 
     def __init__(self, weights: Callable[[int], Tensor] | Tensor, metric: Callable[[Tensor, Tensor], Tensor] = mse):
         super().__init__()
-        self.weights, self.metric = weights, metric
+        expected = "a placement, such as every_step, or a tensor (num_steps,) of weights that sum to 1"
+        if not isinstance(weights, Tensor):
+            arguments.function("TrajectoryLoss", "weights", weights, expected)
+        self.weights = weights
+        self.metric = arguments.function("TrajectoryLoss", "metric", metric, "a metric such as losses.mse or "
+                                         "losses.relative_l2")
 
     def forward(self, trajectory: Tensor, reference: Tensor) -> Tensor:
+        arguments.tensor("TrajectoryLoss", "trajectory", trajectory, "(batch, time, channels, *spatial)")
+        arguments.tensor("TrajectoryLoss", "reference", reference, "(batch, time, channels, *spatial)")
+        arguments.like("TrajectoryLoss", "reference", reference, trajectory, "trajectory")
         if trajectory.shape != reference.shape:
             raise ValueError(f"TrajectoryLoss: the trajectory has shape {tuple(trajectory.shape)}, the reference "
                              f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial)")
-        return self.metric(trajectory, reference) @ self.weights_for(trajectory.shape[1]).to(trajectory)
+        values = self.metric(trajectory, reference)
+        if not isinstance(values, Tensor) or values.shape != trajectory.shape[:2]:
+            found = tuple(values.shape) if isinstance(values, Tensor) else arguments.shown(values)
+            raise ValueError(f"TrajectoryLoss: the metric {arguments.shown(self.metric)} gives {found}, expected "
+                             f"(batch, time) = {tuple(trajectory.shape[:2])}; take the mean over channels and space "
+                             "only, as losses.mse does")
+        return values @ self.weights_for(trajectory.shape[1]).to(trajectory)
 
     def weights_for(self, num_steps: int) -> Tensor:
         """(num_steps,): the weights of a roll-out of this length, checked."""
         weights = self.weights(num_steps) if callable(self.weights) else self.weights
+        arguments.tensor("TrajectoryLoss", "weights", weights, f"({num_steps},) with sum 1")
         if weights.shape != (num_steps,) or not abs(float(weights.sum()) - 1) < 1e-5:
             raise ValueError(f"TrajectoryLoss: weights of shape {tuple(weights.shape)} and sum "
                              f"{float(weights.sum()):g}; a roll-out of {num_steps} steps needs ({num_steps},) "

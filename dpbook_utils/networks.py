@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from . import arguments
 from .convolutions import PERIODIC, REPLICATE, ZERO, Conv1d, Conv2d, Padding
 
 __all__ = ["PERIODIC", "REPLICATE", "ZERO", "ConvResNet", "Ensemble", "Padding", "num_members"]
@@ -44,7 +45,9 @@ class ConvResNet(nn.Module):
 
     Shapes: (batch, channels_in, *spatial) -> (batch, channels_out, *spatial); conditions (batch,), those that are
         fields (batch, channels, *spatial), or (batch,) where they are constant.
-    Raises: ValueError for a state or condition of another shape, TypeError for another dtype.
+    Raises: TypeError, ValueError for arguments that do not fit; ValueError for a state or condition of another shape,
+        or a grid that a periodic kernel goes round more than once (kernel_size > 2 num_points + 1); TypeError for
+        another dtype.
     Source: um2020 (the corrector), he2016 (residual blocks).
     """
 
@@ -53,19 +56,18 @@ class ConvResNet(nn.Module):
                  conditions: Mapping[str, tuple[float, ...]] | None = None, output_scale: float = 0.01,
                  seed: int = 0):
         super().__init__()
-        if ndim not in (1, 2) or kernel_size % 2 == 0:
-            raise ValueError(f"ConvResNet: ndim is {ndim}, kernel_size {kernel_size}; it has 1 or 2 spatial dimensions "
-                             "and an odd kernel")
-        padding = tuple(padding) if isinstance(padding, Sequence) else (padding,) * ndim
-        if len(padding) != ndim:
-            raise ValueError(f"ConvResNet: {len(padding)} paddings for {ndim} axes; give one, or one per axis")
+        sizes = {"channels_in": channels_in, "channels_out": channels_out, "width": width, "kernel_size": kernel_size}
+        channels_in, channels_out, width, kernel_size = (
+            arguments.whole("ConvResNet", name, value) for name, value in sizes.items())
+        ndim = arguments.whole("ConvResNet", "ndim", ndim, 1, 2)
+        num_blocks = arguments.whole("ConvResNet", "num_blocks", num_blocks, 0)
+        if kernel_size % 2 == 0:
+            raise arguments.refusal("ConvResNet", "kernel_size", kernel_size, "an odd number of points", ValueError)
+        padding = _paddings(padding, ndim)
+        output_scale = arguments.number("ConvResNet", "output_scale", output_scale)
         self.ndim, self.channels_in, self.channels_out = ndim, channels_in, channels_out
-        self.conditions = dict(conditions or {})
-        for name, value in self.conditions.items():
-            if len(value) not in (2, 3) or not (isinstance(_channels(value), int) and _channels(value) >= 1):
-                raise ValueError(f"ConvResNet: condition {name} is {value}; give (centre, scale), or for a field "
-                                 "(centre, scale, channels) with at least one channel")
-        generator = torch.Generator().manual_seed(seed)
+        self.conditions = _conditions({} if conditions is None else conditions)
+        generator = torch.Generator().manual_seed(arguments.whole("ConvResNet", "seed", seed, 0))
         layer = Conv1d if ndim == 1 else Conv2d
         sizes = [channels_in + sum(map(_channels, self.conditions.values())), *[width] * (2 * num_blocks + 1),
                  channels_out]
@@ -101,10 +103,14 @@ class ConvResNet(nn.Module):
         return found
 
     def _check(self, u: Tensor, conditions: dict) -> None:
+        arguments.tensor("ConvResNet", "the state", u, f"(batch, {self.channels_in}, *spatial)")
         if u.ndim != self.ndim + 2 or u.shape[1] != self.channels_in or u.shape[0] % self.num_members:
             raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; expected (batch, {self.channels_in}, "
                              f"*spatial) with {self.ndim} spatial dimensions and a batch divisible by "
                              f"{self.num_members} members")
+        if u.numel() == 0:
+            raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; give at least one sample and one "
+                             "point per axis")
         if u.dtype != self.layers[0].weight.dtype:
             raise TypeError(f"ConvResNet: the state is {u.dtype}, the weights are {self.layers[0].weight.dtype}; "
                             "convert one of them")
@@ -113,6 +119,8 @@ class ConvResNet(nn.Module):
                              f"{sorted(self.conditions)}; give exactly those")
         for name, condition in self.conditions.items():
             value, per_sample = conditions[name], f"{tuple(u.shape[:1])}: one value per sample"
+            if not isinstance(value, Tensor) and not arguments.is_number(value):
+                raise arguments.refusal("ConvResNet", f"condition {name}", value, "a number, or a tensor (batch,)")
             field, is_field = (len(u), _channels(condition), *u.shape[2:]), len(condition) == 3
             if isinstance(value, Tensor) and value.shape not in ((), u.shape[:1], *[field] * is_field):
                 expected = f"{field}: a field on the state's grid, or {per_sample}" if is_field else (
@@ -125,9 +133,42 @@ def _channels(condition: tuple[float, ...]) -> int:
     return condition[2] if len(condition) == 3 else 1
 
 
+def _paddings(padding, ndim: int) -> tuple[Padding, ...]:
+    """One for each axis."""
+    given = tuple(padding) if isinstance(padding, (list, tuple)) else (padding,) * ndim
+    if len(given) != ndim:
+        raise ValueError(f"ConvResNet: {len(given)} paddings for {ndim} axes; give one, or one per axis")
+    return tuple(arguments.instance("ConvResNet", "padding", one, Padding, "PERIODIC, REPLICATE or ZERO of "
+                                    "dpbook_utils.networks, or one of them per axis") for one in given)
+
+
+def _conditions(conditions) -> dict[str, tuple[float, ...]]:
+    """Centre and scale by name, and the channels of a field. A scale of zero would make every state infinite."""
+    expected = "two finite numbers (centre, scale), the scale not 0, or for a field (centre, scale, channels)"
+    arguments.mapping("ConvResNet", "conditions", conditions, "a dict {name: (centre, scale)}")
+    found = {}
+    for name, value in conditions.items():
+        label = f"condition {name}"
+        is_field = isinstance(value, (list, tuple)) and len(value) == 3
+        scaling = arguments.pair("ConvResNet", label, value[:2] if is_field else value, arguments.number, expected)
+        if scaling[1] == 0:
+            raise arguments.refusal("ConvResNet", label, value, expected, ValueError)
+        channels = (arguments.whole("ConvResNet", f"the channels of {label}", value[2]),) if is_field else ()
+        found[name] = (*scaling, *channels)
+    return found
+
+
 def num_members(chain: nn.Module) -> int:
-    """Members of the ensemble that a chain holds; 1 if it holds none."""
-    return max(getattr(module, "num_members", 1) for module in chain.modules())
+    """Members of the ensemble that a chain holds; 1 if it holds none.
+
+    Raises: ValueError for ensembles of different sizes, whose members would share samples.
+    """
+    arguments.instance("num_members", "chain", chain, nn.Module, "an operator or an objective")
+    sizes = sorted({getattr(module, "num_members", 1) for module in chain.modules()} - {1})
+    if len(sizes) > 1:
+        raise ValueError(f"num_members: the chain holds ensembles of {' and '.join(map(str, sizes))} networks, whose "
+                         "groups of samples would be mixed; give all ensembles of a chain the same number of networks")
+    return sizes[0] if sizes else 1
 
 
 class Ensemble(nn.Module):
@@ -137,20 +178,26 @@ class Ensemble(nn.Module):
     member gets the gradient of its own training, and a NaN stays in its member.
 
     Args:
-        networks: S networks that differ in their weights only, for instance in their ``seed``.
+        networks: S networks that differ in their weights only, for instance in their ``seed``. Frozen weights stay
+            frozen.
 
     Shapes: (S * B, channels, *spatial) -> (S * B, channels, *spatial).
-    Raises: ValueError if the architectures differ.   Chapter: 03_unrolling.
+    Raises: TypeError for other networks than ``ConvResNet``; ValueError if they differ in more than their weights.
+    Chapter: 03_unrolling.
     """
 
     def __init__(self, networks: Sequence[ConvResNet]):
         super().__init__()
-        networks = list(networks)
+        expected = "a list of ConvResNets: the members of other networks cannot be computed together"
+        if not isinstance(networks, Sequence):
+            raise arguments.refusal("Ensemble", "networks", networks, expected)
+        networks = [arguments.instance("Ensemble", f"network {i}", network, ConvResNet, expected)
+                    for i, network in enumerate(networks)]
         if not networks:
             raise ValueError("Ensemble: no networks given; give at least one")
         if len({repr(_architecture(network)) for network in networks}) > 1:
             raise ValueError("Ensemble: the networks differ in more than their weights; build all of them with the "
-                             "same arguments except seed")
+                             "same arguments except seed, and freeze and convert all of them alike")
         weights = [dict(network.named_parameters()) for network in networks]
         self.stacked = _with_parameters(networks[0], lambda name: torch.cat([w[name].detach() for w in weights]))
 
@@ -167,7 +214,8 @@ class Ensemble(nn.Module):
 
     def member(self, index: int) -> ConvResNet:
         """An ordinary network with a copy of one member's weights."""
-        if not 0 <= index < self.num_members:
+        index = arguments.whole("Ensemble", "index", index, 0)
+        if index >= self.num_members:
             raise IndexError(f"Ensemble: member {index} of {self.num_members}; give 0 ... {self.num_members - 1}")
         parameters = dict(self.stacked.named_parameters())
         return _with_parameters(self.stacked, lambda name: parameters[name].detach()[index:index + 1].clone())
@@ -175,13 +223,13 @@ class Ensemble(nn.Module):
 
 def _architecture(network: ConvResNet) -> tuple:
     paddings = [repr(layer.padding) for layer in network.layers]
-    return network.conditions, paddings, [p.shape for p in network.parameters()]
+    return network.conditions, paddings, [(p.shape, p.dtype, p.device, p.requires_grad) for p in network.parameters()]
 
 
 def _with_parameters(network: ConvResNet, value) -> ConvResNet:
-    """A copy of the network whose parameters are ``value(name)``."""
+    """A copy of the network whose parameters are ``value(name)``, frozen where the network's are."""
     result = copy.deepcopy(network)
-    for name, _ in network.named_parameters():
+    for name, old in network.named_parameters():
         module, _, attribute = name.rpartition(".")
-        setattr(result.get_submodule(module), attribute, nn.Parameter(value(name)))
+        setattr(result.get_submodule(module), attribute, nn.Parameter(value(name), old.requires_grad))
     return result

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import arguments
+
 
 class GaussianNoise(nn.Module):
     """``u + sigma * xi`` with independent standard normal ``xi`` per value.
@@ -25,11 +27,10 @@ class GaussianNoise(nn.Module):
 
     def __init__(self, sigma: float):
         super().__init__()
-        if not sigma >= 0:
-            raise ValueError(f"{type(self).__name__}: sigma is {sigma}; it must not be negative")
-        self.sigma = float(sigma)
+        self.sigma = arguments.number(type(self).__name__, "sigma", sigma, least=0)
 
     def forward(self, u: Tensor) -> Tensor:
+        arguments.tensor(type(self).__name__, "the state", u, "(batch, channels, *spatial)")
         return u + self.sigma * self.draw(u) if self.training and self.sigma > 0 else u
 
     def draw(self, u: Tensor) -> Tensor:
@@ -56,11 +57,15 @@ class ShapedNoise(GaussianNoise):
 
     def __init__(self, sigma: float, spectrum: Tensor, num_points: int):
         super().__init__(sigma)
+        label = type(self).__name__
+        num_points = arguments.whole(label, "num_points", num_points)
+        arguments.tensor(label, "spectrum", spectrum, "(num_points // 2 + 1,)", 1)
         expected = (num_points // 2 + 1,)
-        if tuple(spectrum.shape) != expected or not (spectrum >= 0).all() or not 0 < float(spectrum.sum()) < torch.inf:
+        smallest, total = min(spectrum.tolist(), default=0), float(spectrum.sum())
+        if tuple(spectrum.shape) != expected or not smallest >= 0 or not 0 < total < torch.inf:
             raise ValueError(f"{type(self).__name__}: the spectrum has shape {tuple(spectrum.shape)}, smallest value "
-                             f"{float(spectrum.min()):g} and sum {float(spectrum.sum()):g}; {num_points} points need "
-                             f"{expected} values that are not negative, with a positive sum")
+                             f"{smallest:g} and sum {total:g}; {num_points} points need {expected} values that are "
+                             "not negative, with a positive sum")
         energy = spectrum.double() / (2 * spectrum.double().sum())
         white = torch.full(expected, 1 / num_points, dtype=torch.float64)
         white[[0, -1] if num_points % 2 == 0 else [0]] /= 2
@@ -86,9 +91,7 @@ class RandomWalkNoise(GaussianNoise):
 
     def __init__(self, sigma: float, num_frames: int):
         super().__init__(sigma)
-        if num_frames < 1:
-            raise ValueError(f"{type(self).__name__}: num_frames is {num_frames}; a history has at least 1 frame")
-        self.num_frames = num_frames
+        self.num_frames = arguments.whole(type(self).__name__, "num_frames", num_frames)
 
     def draw(self, u: Tensor) -> Tensor:
         if u.shape[1] % self.num_frames:
@@ -110,10 +113,12 @@ class Perturbed:
     """
 
     def __init__(self, batches, noise: GaussianNoise, seed: int = 0):
-        if not hasattr(batches, "__getitem__") or hasattr(batches, "__len__"):
-            raise TypeError(f"Perturbed: batches is a {type(batches).__name__}; give an endless source with "
-                            "batches[k], such as data.Windows")
-        self.batches, self.noise, self.seed = batches, noise.train(), seed
+        if isinstance(batches, type) or not hasattr(batches, "__getitem__") or hasattr(batches, "__len__"):
+            raise arguments.refusal("Perturbed", "batches", batches, "an endless source with batches[k], such as "
+                                    "data.Windows")
+        arguments.instance("Perturbed", "noise", noise, GaussianNoise, "an operator such as GaussianNoise(0.1)")
+        self.batches, self.noise = batches, noise.train()
+        self.seed = arguments.whole("Perturbed", "seed", seed, 0)
 
     def __getitem__(self, k: int) -> dict[str, Tensor]:
         batch = self.batches[k]

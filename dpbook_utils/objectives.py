@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from . import arguments
 from .losses import TrajectoryLoss
 from .networks import num_members
+from .physics.graph import current_recorder
 from .physics.solver import select
 from .rollout import Rollout
 
@@ -20,11 +22,19 @@ def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, paramet
     if reference is None:
         raise ValueError("Objective: this objective compares with the batch's reference; "
                          "call it with reference=(batch, time, channels, *spatial)")
+    arguments.tensor("Objective", "reference", reference, "(batch, time, channels, *spatial)")
+    arguments.like("Objective", "reference", reference, trajectory)
     if reference.ndim != trajectory.ndim or reference.shape[1] < trajectory.shape[1]:
         raise ValueError(f"Objective: the reference has shape {tuple(reference.shape)}, the roll-out "
                          f"{tuple(trajectory.shape)}; the reference must be (batch, time, channels, *spatial) with at "
                          "least as many steps")
-    return reference[:, :trajectory.shape[1]]
+    reference = reference[:, :trajectory.shape[1]]
+    if current_recorder() is None and not torch.isfinite(reference).all():
+        broken = (~torch.isfinite(reference)).flatten(2).any(2)
+        sample, step = broken.nonzero()[0].tolist()
+        raise ValueError(f"Objective: the reference holds NaN or infinity, first in sample {sample} at step "
+                         f"{step + 1}; check the data: the solver that made it may have blown up")
+    return reference
 
 
 def from_input(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
@@ -40,7 +50,8 @@ def from_solver(solver: nn.Module, *, detach: bool = True) -> nn.Module:
     Args:
         detach: treat the targets as data. False lets the gradient flow through them too.
     """
-    return _FromSolver(solver, detach)
+    return _FromSolver(arguments.operator("from_solver", "solver", solver),
+                       arguments.flag("from_solver", "detach", detach))
 
 
 class _FromSolver(nn.Module):
@@ -56,7 +67,11 @@ class _FromSolver(nn.Module):
         repeated = {name: value.repeat_interleave(num_steps, 0) if isinstance(value, Tensor) and value.ndim else value
                     for name, value in select(self.solver, parameters).items()}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
-            return self.solver(starts.flatten(0, 1), **repeated).unflatten(0, starts.shape[:2])
+            target = self.solver(starts.flatten(0, 1), **repeated)
+        if not isinstance(target, Tensor) or target.shape != starts.flatten(0, 1).shape:
+            raise arguments.refusal("from_solver", "the solver's result", target, "a solver that returns the next "
+                                    f"state, {tuple(starts.flatten(0, 1).shape)}", ValueError)
+        return target.unflatten(0, starts.shape[:2])
 
 
 class Objective(nn.Module):
@@ -70,16 +85,21 @@ class Objective(nn.Module):
         loss: where the loss sits and which metric it uses.
         targets: ``from_batch``, ``from_input`` or ``from_solver(...)``.
 
-    Raises: NoGradientPath if the loss does not depend on any trainable weight.
+    Raises: NoGradientPath if the loss does not depend on any trainable weight; TypeError, ValueError for arguments that
+        do not fit, a reference that is not finite or not like the states, and ensembles of different sizes.
     """
 
     def __init__(self, rollout: Rollout, loss: TrajectoryLoss, targets: Callable = from_batch):
         super().__init__()
-        if not isinstance(rollout, Rollout) or not isinstance(loss, TrajectoryLoss):
-            raise TypeError(f"Objective: got {type(rollout).__name__} and {type(loss).__name__}; "
-                            "give a Rollout and a TrajectoryLoss, as in Objective(Rollout(step, m), "
-                            "TrajectoryLoss(every_step))")
-        self.rollout, self.loss, self.targets = rollout, loss, targets
+        self.rollout = arguments.instance("Objective", "rollout", rollout, Rollout, "a Rollout, as in "
+                                          "Objective(Rollout(step, m), TrajectoryLoss(every_step))")
+        self.loss = arguments.instance("Objective", "loss", loss, TrajectoryLoss, "a TrajectoryLoss, such as "
+                                       "TrajectoryLoss(every_step)")
+        expected = "from_batch, from_input or from_solver(solver)"
+        self.targets = arguments.function("Objective", "targets", targets, expected)
+        if targets is from_solver:
+            raise arguments.refusal("Objective", "targets", targets, f"what it returns: {expected}")
+        num_members(rollout)  # refuses ensembles of different sizes
 
     @property
     def num_members(self) -> int:

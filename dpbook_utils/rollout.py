@@ -1,5 +1,6 @@
 """Chains of operators, and their repetition in time.   Chapter: 03_unrolling."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from . import arguments
 from .coupling import Coupling, Replace
 from .gradients import FullGradient
 from .noise import GaussianNoise
@@ -15,7 +17,18 @@ from .physics.solver import Solver, parameter_names, select, solvers
 
 
 class Sequential(nn.Sequential):
-    """Operators applied left to right, each given the physical parameters that it takes."""
+    """Operators applied left to right, each given the physical parameters that it takes.
+
+    Raises: TypeError for what is no ``nn.Module``.
+    """
+
+    def __init__(self, *chain: nn.Module):
+        if not (len(chain) == 1 and isinstance(chain[0], OrderedDict)):  # named operators, as nn.Sequential has them
+            for place, operator in enumerate(chain):
+                arguments.operator("Sequential", f"operator {place}", operator)
+                arguments.instance("Sequential", f"operator {place}", operator, nn.Module, "an nn.Module, with the "
+                                   "function in its forward")
+        super().__init__(*chain)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -29,9 +42,8 @@ class Sequential(nn.Sequential):
 
 def repeat(operator: nn.Module, num_steps: int) -> Sequential:
     """``operator`` applied ``num_steps`` times, as one operator."""
-    if num_steps < 1:
-        raise ValueError(f"repeat: num_steps is {num_steps}; it must be at least 1")
-    return Sequential(*[operator] * num_steps)
+    arguments.operator("repeat", "operator", operator)
+    return Sequential(*[operator] * arguments.whole("repeat", "num_steps", num_steps))
 
 
 class Rollout(nn.Module):
@@ -55,18 +67,15 @@ class Rollout(nn.Module):
     def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(),
                  record_after: int = -1, checkpoint: bool = False):
         super().__init__()
-        if num_steps < 1:
-            raise ValueError(f"Rollout: num_steps is {num_steps}; it must be at least 1")
-        if not isinstance(gradient, FullGradient):
-            raise TypeError(f"Rollout: gradient is {gradient!r}; give a policy object such as FullGradient()")
-        self.step, self.num_steps, self.gradient, self.checkpoint = step, num_steps, gradient, checkpoint
+        self.step = arguments.operator("Rollout", "step", step)
+        self.num_steps = arguments.whole("Rollout", "num_steps", num_steps)
+        self.gradient = arguments.instance("Rollout", "gradient", gradient, FullGradient, "a policy of "
+                                           "dpbook_utils.gradients, such as FullGradient() or Truncated(2)")
+        self.checkpoint = arguments.flag("Rollout", "checkpoint", checkpoint)
         places = len(list(operators(step)))
         if places == 0:
             raise ValueError("Rollout: the step is an empty chain; give at least one operator")
-        if not -places <= record_after < places:
-            raise ValueError(f"Rollout: record_after is {record_after}, but the step has {places} operators "
-                             f"(0 ... {places - 1}, or -1 for the last)")
-        self.record_after = record_after % places
+        self.record_after = arguments.whole("Rollout", "record_after", record_after, -places, places - 1) % places
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
         parameters = self.prepare(u, parameters)
@@ -85,15 +94,17 @@ class Rollout(nn.Module):
         record = u
         for place, operator in enumerate(operators(self.step)):
             u = self.gradient.apply(operator, u, **select(operator, parameters))
+            if not isinstance(u, Tensor):
+                raise arguments.refusal("Rollout", f"the result of operator {place}", u, "an operator that returns the "
+                                        "next state, a tensor")
             if place == self.record_after:
                 record = u
         return u, record
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """The parameters as tensors, checked together with the initial state."""
-        if not isinstance(u, Tensor) or not u.is_floating_point():
-            raise TypeError(f"Rollout: the initial state is {u.dtype if isinstance(u, Tensor) else type(u).__name__}; "
-                            "give a floating-point tensor (batch, channels, *spatial)")
+        arguments.tensor("Rollout", "the initial state", u, "(batch, channels, *spatial)")
+        arguments.device("Rollout", u.device)
         if u.ndim < 2 or len(u) == 0:
             raise ValueError(f"Rollout: the initial state has shape {tuple(u.shape)}; "
                              "it must be (batch, channels, *spatial) with at least one sample")
@@ -102,11 +113,15 @@ class Rollout(nn.Module):
         if unknown:
             raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. "
                              f"The step takes {', '.join(known) or 'none'}")
+        for name, value in parameters.items():
+            if not isinstance(value, Tensor) and not arguments.is_number(value):
+                raise arguments.refusal("Rollout", f"parameter {name}", value, "a number, or a tensor with one value "
+                                        "per sample")
         # A number stands for one value per sample; made a tensor once, it is checked by the solvers once.
         shapes = {name: solver.parameter_shape(name)
                   for solver in solvers(self.step) for name in solver.parameter_names}
         parameters = {name: u.new_full((len(u), *shapes.get(name, ())), float(value))
-                      if isinstance(value, (int, float)) else value for name, value in parameters.items()}
+                      if arguments.is_number(value) else value for name, value in parameters.items()}
         if current_recorder() is None:
             if not torch.isfinite(u).all():
                 raise ValueError(f"Rollout: the initial state has {int((~torch.isfinite(u)).sum())} values that are "
@@ -116,6 +131,9 @@ class Rollout(nn.Module):
                     solver.check_shape(u)
                     prepared = solver.prepare(u, select(solver, parameters))
                     solver.check_state(u.detach(), **{name: value.detach() for name, value in prepared.items()})
+            for name, value in parameters.items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"Rollout: parameter {name} contains NaN or infinity; check where it is computed")
         return parameters
 
     def _start(self) -> Iterator[Solver]:

@@ -29,5 +29,7 @@ def reproducible(seed: int, threads: int = 1):
     """
     import torch
 
-    torch.set_num_threads(threads)
-    return torch.manual_seed(seed)
+    from . import arguments
+
+    torch.set_num_threads(arguments.whole("reproducible", "threads", threads))
+    return torch.manual_seed(arguments.whole("reproducible", "seed", seed, 0))

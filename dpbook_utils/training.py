@@ -1,7 +1,6 @@
 """The training loop: one for every set-up of the course.   Chapters: 01 ... 07."""
 
 import itertools
-import math
 import signal
 import threading
 import time
@@ -10,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints
-from .files import expanded, explained, writable
+from . import arguments, checkpoints
+from .files import explained, writable
 from .history import Diverged, History, State
 from .objectives import Objective, from_batch
 from .rollout import in_mode
@@ -27,7 +27,7 @@ class Gradients:
     """``gradients(batch)``: the members' losses, detached (members,); sets ``.grad`` of every trainable weight."""
 
     def __init__(self, objective: Objective):
-        self.objective = objective
+        self.objective = arguments.instance("Gradients", "objective", objective, Objective, "an Objective")
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
         self.objective.zero_grad(set_to_none=True)
@@ -68,18 +68,23 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
 
     Raises:
         Diverged: the loss or gradient is not finite; weights and checkpoint are those before the update that failed.
+            Data that are not finite, or a reference of zeros that a relative error divides by, are a ValueError.
         checkpoints.CheckpointError: the checkpoint is damaged or belongs to another training; it is left as it is.
         OSError: the checkpoint cannot be read or, tried before the first update and again at the end, not written. One
             that cannot be written on the way is warned of: training goes on, and the file keeps an older state.
         NoGradientPath: the loss reaches no weight with this gradient policy.
         ValueError, TypeError: arguments that do not fit together.
     """
-    weights = _check_arguments(objective, optimizer, num_updates, clip_norm, schedule, checkpoint_every)
+    num_updates = arguments.whole("fit", "num_updates", num_updates)
+    checkpoint_every = arguments.whole("fit", "checkpoint_every", checkpoint_every)
+    clip_norm = None if clip_norm is None else arguments.positive("fit", "clip_norm", clip_norm)
+    trace, progress = arguments.flag("fit", "trace", trace), arguments.flag("fit", "progress", progress)
+    weights = _check_arguments(objective, optimizer, schedule)
     _check_source(batches, checkpoint)
     steps_at = _curriculum(curriculum, objective.rollout.num_steps)
     longest = max(map(steps_at, range(num_updates)))
     state = State(objective, optimizer, schedule, num_updates, weights[0].device)
-    path = None if checkpoint is None else expanded(checkpoint)
+    path = None if checkpoint is None else arguments.path("fit", "checkpoint", checkpoint)
     if path is not None:
         first = _check_batch(next(_stream(batches, 0)), objective, longest)
         placement = objective.loss.weights_for(steps_at(0)).tolist()
@@ -135,13 +140,14 @@ def clip_gradients(weights: list[Tensor], norms: Tensor, clip_norm: float) -> No
             w.grad.mul_(scale.reshape(-1, *[1] * (w.ndim - 1)) if len(scale) > 1 else scale[0])
 
 
-def _check_arguments(objective, optimizer, num_updates, clip_norm, schedule, checkpoint_every) -> list[Tensor]:
+def _check_arguments(objective, optimizer, schedule) -> list[Tensor]:
     """The trainable weights, after checking that the arguments fit together."""
-    for name, value in (("num_updates", num_updates), ("checkpoint_every", checkpoint_every)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"fit: {name} is {value!r}; it must be an integer of at least 1")
-    if clip_norm is not None and not 0 < clip_norm < math.inf:
-        raise ValueError(f"fit: clip_norm is {clip_norm!r}; it must be positive, or None for no clipping")
+    arguments.instance("fit", "objective", objective, Objective, "an Objective(rollout, loss)")
+    arguments.instance("fit", "optimizer", optimizer, torch.optim.Optimizer, "an optimiser that holds the weights, "
+                       "such as torch.optim.Adam(objective.parameters(), lr=1e-3)")
+    if schedule is not None:
+        arguments.instance("fit", "schedule", schedule, torch.optim.lr_scheduler.LRScheduler, "a schedule of the "
+                           "optimiser, such as torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99), or None")
     if isinstance(optimizer, torch.optim.LBFGS):
         raise TypeError("fit: L-BFGS evaluates the loss several times per step; call optimizer.step(closure) in a loop "
                         "of your own")
@@ -172,6 +178,13 @@ def _check_arguments(objective, optimizer, num_updates, clip_norm, schedule, che
 def _check_source(batches, checkpoint) -> None:
     if isinstance(batches, Mapping):
         raise TypeError("fit: batches is one dict; give a list [batch] to train on the same batch at every update")
+    if callable(getattr(batches, "batches", None)) and not isinstance(batches, type):
+        raise arguments.refusal("fit", "batches", batches, "what it makes of its windows: "
+                                "stored.batches(batch_size, seed=0)")
+    if isinstance(batches, (type, str, Tensor, np.ndarray)) or not hasattr(batches, "__getitem__") and not hasattr(
+            batches, "__iter__"):
+        raise arguments.refusal("fit", "batches", batches, "a source of dicts, such as data.Windows, data.Fresh or a "
+                                "list; of a function, the list of what it returns")
     try:
         is_empty = len(batches) == 0
     except TypeError:  # endless: no length, or a DataLoader of a stream, which has a method that finds none
@@ -188,6 +201,9 @@ def _check_batch(batch, objective: Objective, longest: int) -> Mapping[str, Tens
         found = f"a dict of {sorted(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
         raise TypeError(f"fit: a batch is {found}; it must be a dict with 'u0', usually 'reference', and the "
                         "physical parameters")
+    for name, value in batch.items():
+        if name in ("u0", "reference") and value is not None or not arguments.is_number(value):
+            arguments.tensor("fit", f"the batch's {name}", value, "with one entry per sample")
     if len(batch["u0"]) % objective.num_members:
         raise ValueError(f"fit: the batch holds {len(batch['u0'])} states, which {objective.num_members} members "
                          "cannot share equally; give a multiple (data.Windows(..., seeds=[one per member]))")
@@ -203,19 +219,23 @@ def _curriculum(curriculum, num_steps: int) -> Callable[[int], int]:
     """Update -> unroll length, checked."""
     if curriculum is None:
         return lambda update: num_steps
-    if isinstance(curriculum, Mapping):
-        starts, lengths = zip(*sorted(curriculum.items())) if curriculum else ((), ())
+    is_table = isinstance(curriculum, Mapping)
+    if is_table:
+        table = {arguments.whole("fit", "an update of curriculum", update, 0):
+                 arguments.whole("fit", f"curriculum at update {update}", steps)
+                 for update, steps in curriculum.items()}
+        starts, lengths = zip(*sorted(table.items())) if table else ((), ())
         if not starts or starts[0] != 0:
             raise ValueError(f"fit: the curriculum {dict(curriculum)} does not say how many steps to unroll at update "
                              "0; begin it with {0: 1}")
+    else:
+        arguments.function("fit", "curriculum", curriculum, "a dict {update: steps}, such as {0: 1, 500: 3}, or a "
+                           "function of the update")
 
     def steps_at(update: int) -> int:
-        is_table = isinstance(curriculum, Mapping)
-        steps = lengths[bisect_right(starts, update) - 1] if is_table else curriculum(update)
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"fit: the curriculum gives {steps!r} steps at update {update}; it must be an integer of "
-                             "at least 1")
-        return steps
+        if is_table:
+            return lengths[bisect_right(starts, update) - 1]
+        return arguments.whole("fit", f"curriculum at update {update}", curriculum(update))
 
     return steps_at
 

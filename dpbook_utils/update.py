@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from . import arguments
 from .objectives import Objective
 from .physics.graph import TraceError, record, traceable_padding
 from .physics.program import Program
@@ -34,7 +35,7 @@ class TracedGradients:
     """
 
     def __init__(self, objective: Objective):
-        self.objective = objective
+        self.objective = arguments.instance("TracedGradients", "objective", objective, Objective, "an Objective")
         self._recorded: dict[tuple, _Recorded] = {}
 
     def __call__(self, batch: Mapping[str, Tensor | float]) -> Tensor:

@@ -60,5 +60,5 @@ def test_an_output_that_would_broadcast_is_refused(coupling):
 
 
 def test_a_parameter_that_the_solver_does_not_take_is_refused():
-    with pytest.raises(ValueError, match="Burgers takes no parameter reynolds"):
+    with pytest.raises(ValueError, match="SolverParameter: Burgers takes no parameter 'reynolds'"):
         SolverParameter(SOLVER, NETWORK, "reynolds")

@@ -275,9 +275,9 @@ def test_a_division_by_zero_on_the_way_out_is_refused(options):
 
 
 @pytest.mark.parametrize("arguments, options, message", [
-    ((0, 4), {"seed": 0}, "num_steps is 0"), ((1, 0), {"seed": 0}, "batch_size 0"),
-    ((1, 4), {"seed": 0, "warmup": -1}, "warmup -1"), ((1, 4), {}, "Fresh: seed is None, seeds is None"),
-    ((1, 4), {"seed": -1}, "not negative")])
+    ((0, 4), {"seed": 0}, "num_steps is 0"), ((1, 0), {"seed": 0}, "batch_size is 0"),
+    ((1, 4), {"seed": 0, "warmup": -1}, "warmup is -1"), ((1, 4), {}, "Fresh: seed is None, seeds is None"),
+    ((1, 4), {"seed": -1}, "of at least 0")])
 def test_refuses_arguments_that_do_not_fit(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         Fresh(SOLVER, SAMPLER, *arguments, **options)

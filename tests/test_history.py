@@ -6,9 +6,10 @@ from torch import nn
 from trainings import TRAJECTORIES, WINDOWS, adam, conv, ensemble, objective_of, resnet, same, train
 
 from dpbook_utils import checkpoints
-from dpbook_utils.coupling import Replace
+from dpbook_utils.coupling import Additive, Replace
 from dpbook_utils.data import Windows
-from dpbook_utils.losses import TrajectoryLoss, every_step
+from dpbook_utils.losses import TrajectoryLoss, every_step, mse, relative_l2
+from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective
 from dpbook_utils.rollout import Rollout
 from dpbook_utils.training import Diverged, fit
@@ -92,15 +93,51 @@ def test_divergence_names_the_step_at_which_the_state_stopped_being_finite(facto
     assert objective.rollout.num_steps == 4 and objective.rollout.step.network.factor == factor
 
 
-def test_divergence_tells_overflowing_losses_and_broken_references_apart():
+def test_an_overflowing_loss_is_divergence():
     objective = Objective(Rollout(Replace(Amplify(1e25)), 1), TrajectoryLoss(every_step))
     batch = {"u0": torch.ones(2, 1, 8), "reference": torch.ones(2, 1, 1, 8)}
     with pytest.raises(Diverged, match=r"stays finite \(largest value 1e\+25\), but not its loss"):
         fit(objective, [batch], adam(objective), num_updates=1, progress=False)
+
+
+NAN = float("nan")
+ONES = {"u0": torch.ones(2, 1, 8), "reference": torch.ones(2, 3, 1, 8)}
+
+
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("metric, changed, message", [
+    (mse, {"reference": ONES["reference"].index_fill(1, torch.tensor(1), NAN)},
+     "the reference holds NaN or infinity, first in sample 0 at step 2; check the data"),
+    (relative_l2, {"reference": ONES["reference"].index_fill(0, torch.tensor(1), 0)},
+     "relative_l2: the reference is zero everywhere in sample 1 at step 1.* use losses.mse"),
+    (mse, {"u0": NAN * ONES["u0"]}, "initial state has 16 values that are NaN"),
+    (mse, {"shift": torch.tensor([0.0, NAN])}, "parameter shift contains NaN or infinity; check where it is computed"),
+])
+def test_broken_data_are_no_divergence(metric, changed, message, trace):
+    """No smaller learning rate mends them, so none is advised."""
+    network = ConvResNet(1, 1, 1, width=4, num_blocks=1, conditions={"shift": (0.0, 1.0)})
+    objective = Objective(Rollout(Additive(network), 3), TrajectoryLoss(every_step, metric))
+    batch = {**ONES, "shift": torch.zeros(2), **changed}
+    with pytest.raises(ValueError, match=message) as e:
+        fit(objective, [batch], adam(objective), num_updates=1, trace=trace, progress=False)
+    assert "learning rate" not in str(e.value) and "clip_norm" not in str(e.value)
+
+
+def test_remedies_are_those_that_can_have_helped():
+    """Before the first update there is no learning rate to lower; later there is."""
+    objective = Objective(Rollout(Replace(Amplify(1e15)), 4), TrajectoryLoss(every_step))
+    with pytest.raises(Diverged, match=r"curriculum=\{0: 1, 500: 4\}") as e:
+        fit(objective, [ONES | {"reference": torch.ones(2, 4, 1, 8)}], adam(objective), num_updates=5, progress=False)
+    assert "learning rate" not in str(e.value)
     objective = Objective(Rollout(Replace(Amplify(1.0)), 1), TrajectoryLoss(every_step))
-    batch["reference"][0, 0, 0, 3] = torch.nan
-    with pytest.raises(Diverged, match="reference holds NaN"):
-        fit(objective, [batch], adam(objective), num_updates=1, progress=False)
+    with pytest.raises(Diverged, match="update 1.*a smaller learning rate") as e:
+        fit(objective, [dict(ONES, reference=2 * ONES["reference"])], adam(objective, lr=1e30), num_updates=5,
+            progress=False)
+    assert "curriculum" not in str(e.value), "one step cannot become fewer"
+    with torch.no_grad():
+        objective.rollout.step.network.factor.fill_(NAN)
+    with pytest.raises(ValueError, match="factor holds NaN or infinity before the first update; build the network"):
+        fit(objective, [ONES], adam(objective), num_updates=5, progress=False)
 
 
 def test_a_gradient_that_is_not_finite_is_divergence():

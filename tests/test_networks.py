@@ -136,8 +136,8 @@ def test_condition_is_normalised():
     (lambda n: Ensemble([n, network(width=8)]), "differ in more than their weights"),
     (lambda n: Ensemble([n, network(padding=ZERO)]), "differ in more than their weights"),
     (lambda n: Ensemble([]), "no networks"),
-    (lambda n: ConvResNet(3, 1, 1), "1 or 2 spatial dimensions"),
-    (lambda n: ConvResNet(1, 1, 1, kernel_size=4), "odd kernel"),
+    (lambda n: ConvResNet(3, 1, 1), "ndim is 3; give a whole number of 1"),
+    (lambda n: ConvResNet(1, 1, 1, kernel_size=4), "kernel_size is 4; give an odd number"),
     (lambda n: ConvResNet(2, 1, 1, padding=(PERIODIC,)), "one per axis"),
 ])
 def test_what_does_not_fit_is_refused(call, message):

@@ -70,7 +70,7 @@ def test_bad_arguments_are_refused():
         ShapedNoise(1.0, 0 * SPECTRUM, 100)
     with pytest.raises(ValueError, match=r"expected \(batch, channels, 100\)"):
         ShapedNoise(1.0, SPECTRUM, 100)(U[:, :, :50])
-    with pytest.raises(TypeError, match="batches is a list; give an endless source"):
+    with pytest.raises(TypeError, match="batches is a list of 1; give an endless source"):
         Perturbed([{"u0": U}], GaussianNoise(1.0))
 
 

@@ -140,13 +140,17 @@ def test_a_grid_that_does_not_resolve_the_cylinder_is_refused():
         ChannelProjection((16, 16))
 
 
+CELLS, SIDES = "two whole numbers, cells along x and y", "two positive numbers, the sides"
+POINT = "two numbers, the cylinder's x and y"
+
+
 @pytest.mark.parametrize("name, value, message", [
-    ("num_points", 64, "is 64; give two integers"), ("num_points", (64.0, 32.0), "is (64.0, 32.0); give two integers"),
-    ("num_points", (64, 32, 32), "give two integers"), ("length", 10.0, "is 10.0; give two numbers, the sides"),
-    ("length", (10.0, 5.0, 5.0), "give two numbers, the sides"), ("length", (float("inf"), 5.0), "give two numbers"),
-    ("length", ("long", 5.0), "give two numbers"), ("length", None, "give two numbers"),
-    ("centre", (2.5,), "is (2.5,); give two numbers, the cylinder's x and y"), ("centre", (2.5, 2.5, 1.0), "x and y"),
-    ("centre", (float("nan"), 2.5), "x and y"), ("centre", 2.5, "x and y")])
+    ("num_points", 64, f"is 64; give {CELLS}"), ("num_points", (64.0, 32.0), f"is (64.0, 32.0); give {CELLS}"),
+    ("num_points", (64, 32, 32), CELLS), ("length", 10.0, f"is 10.0; give {SIDES}"),
+    ("length", (10.0, 5.0, 5.0), SIDES), ("length", (float("inf"), 5.0), SIDES),
+    ("length", ("long", 5.0), SIDES), ("length", None, SIDES),
+    ("centre", (2.5,), f"is (2.5,); give {POINT}"), ("centre", (2.5, 2.5, 1.0), POINT),
+    ("centre", (float("nan"), 2.5), POINT), ("centre", 2.5, POINT)])
 def test_what_is_no_pair_is_refused(name, value, message):
     with pytest.raises(ValueError, match=f"ChannelProjection: {name} .*{re.escape(message)}"):
         ChannelProjection(**{"num_points": (64, 32), name: value})

@@ -151,7 +151,7 @@ def test_velocity_and_force_of_a_wrong_shape():
     [lambda: Burgers(16, 1.0, 0.0), lambda: AdvectionDiffusion(16, 1.0, -0.1), lambda: KuramotoSivashinsky(48, 0.0)],
 )
 def test_time_step_that_is_not_positive(make):
-    with pytest.raises(ValueError, match="dt is .*; it must be positive"):
+    with pytest.raises(ValueError, match="dt is .*; give a positive number"):
         make()
 
 
@@ -292,5 +292,5 @@ def test_burgers_central_limit_is_about_the_mean_square_velocity(mean, amplitude
 
 @pytest.mark.parametrize("num_points, length", [(0, 1.0), (8, 0.0), (8, -1.0)])
 def test_a_grid_without_points_or_extent_is_refused(num_points, length):
-    with pytest.raises(ValueError, match="at least one point|positive extent"):
+    with pytest.raises(ValueError, match="whole number of at least 1|positive number"):
         Burgers(num_points, length, 0.1)

@@ -56,7 +56,7 @@ def test_record_after_chooses_the_place_in_the_chain(u0, solver, network):
     after_solver = Rollout(step, 2, record_after=0)(u0, viscosity=VISCOSITY)
     after_network = Rollout(step, 2)(u0, viscosity=VISCOSITY)
     assert torch.equal(after_solver[:, 1], solver(after_network[:, 0], viscosity=VISCOSITY))
-    with pytest.raises(ValueError, match="record_after is 2, but the step has 2 operators"):
+    with pytest.raises(ValueError, match="record_after is 2; give a whole number of -2 ... 1"):
         Rollout(step, 2, record_after=2)
 
 
@@ -163,7 +163,7 @@ def test_a_state_that_the_network_makes_is_not_judged_by_its_input(u0, solver):
 
 
 @pytest.mark.parametrize("state, error, message", [
-    ([1.0, 2.0], TypeError, "initial state is list"),
+    ([1.0, 2.0], TypeError, r"initial state is \[1.0, 2.0\]; give a tensor"),
     (torch.zeros(1, 1, 16, dtype=torch.long), TypeError, "torch.int64"),
     (torch.zeros(0, 1, 16), ValueError, "at least one sample"), (torch.zeros(3), ValueError, "it must be")])
 def test_what_is_no_state_is_refused(solver, state, error, message):

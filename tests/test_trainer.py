@@ -64,7 +64,10 @@ def test_a_page_keeps_the_worker_once():
     ({"m": 17}, "m = 17 is not offered; choose one of 1, 2"),
     ({"speed": 3}, "there are story, system, coupling"),
     ({"coupling": "other"}, "coupling = 'other' is not offered; choose one of additive, inside"),
-    ({"system": "tides"}, "system = 'tides' is not offered; choose one of waves, fronts"),
+    ({"system": "tides"}, "system = 'tides' is not offered; choose one of waves, fronts, still"),
+    ({"coupling": "inside", "policy": "cut"}, "policy = 'cut' does not go with coupling = 'inside'.*choose one of"),
+    ({"system": "still", "m": 8}, r"m = 8 does not go with system = 'still'; choose 1 \.\.\. 1"),
+    ({"system": "still", "m": 1, "noise": 0.01}, "noise = 0.01 does not go with system = 'still'.*choose 0"),
 ])
 def test_what_is_not_offered_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):

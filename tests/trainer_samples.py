@@ -9,8 +9,9 @@ WAVES = {"text": "Waves", "kind": "correction", "couplings": {"additive": "added
          "policies": {"additive": ["full", "cut", "truncated", "pushforward"], "inside": ["full"]}, "m": [1, 16],
          "dt": 0.5, "T": 8, "units": {"x": "m", "t": "s", "u": "m/s"}, "deviation": 0.5, "start": START}
 FRONTS = {**WAVES, "couplings": {"other": "another"}, "policies": {"other": ["full"]}}
+STILL = {**WAVES, "m": [1, 1]}
 STORIES = {"long": Story("A long chain", "Try it and see.", {"m": "16", "placement": "final"})}
 
 
 def trainer(name: str = "made-up", worker: str = 'postMessage("<b>")', stories=STORIES, **start) -> Trainer:
-    return Trainer(name, {**START, **start}, {"waves": WAVES, "fronts": FRONTS}, worker, stories)
+    return Trainer(name, {**START, **start}, {"waves": WAVES, "fronts": FRONTS, "still": STILL}, worker, stories)

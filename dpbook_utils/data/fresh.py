@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .. import checkpoints
+from .. import arguments, checkpoints
 from ..physics.solver import Solver, select
 from ..rollout import operators
 from .sampling import Sampler
@@ -47,11 +47,15 @@ class Fresh(IterableDataset):
                  transform: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None = None,
                  device: torch.device | str = "cpu"):
         self.seeds = one_or_more_seeds("Fresh", seed, seeds)
-        if num_steps < 1 or batch_size < 1 or warmup < 0:
-            raise ValueError(f"Fresh: num_steps is {num_steps}, batch_size {batch_size}, warmup {warmup}; take at "
-                             "least 1 step of 1 sample, drop 0 or more")
-        self.solver, self.sampler, self.num_steps, self.batch_size = solver, sampler, num_steps, batch_size
-        self.warmup, self.observe, self.transform, self.device = warmup, observe, transform, torch.device(device)
+        self.solver = arguments.operator("Fresh", "solver", solver)
+        self.sampler = arguments.instance("Fresh", "sampler", sampler, Sampler, "a Sampler(initial, bounds)")
+        self.num_steps = arguments.whole("Fresh", "num_steps", num_steps)
+        self.batch_size = arguments.whole("Fresh", "batch_size", batch_size)
+        self.warmup = arguments.whole("Fresh", "warmup", warmup, 0)
+        for name, value in (("observe", observe), ("transform", transform)):
+            if value is not None:
+                arguments.function("Fresh", name, value, "a function of tensors, or None")
+        self.observe, self.transform, self.device = observe, transform, arguments.device("Fresh", device)
 
     @property
     def dt(self) -> float | None:
@@ -61,6 +65,7 @@ class Fresh(IterableDataset):
 
     @torch.no_grad()
     def __getitem__(self, k: int) -> dict[str, Tensor]:
+        k = arguments.whole("Fresh", "the number of a batch", k, 0)
         drawn = [self.sampler(self.batch_size, seed, k) for seed in self.seeds]
         u0 = torch.cat([u for u, _ in drawn]).to(self.device)
         parameters = {name: torch.cat([values[name] for _, values in drawn]).to(self.device) for name in drawn[0][1]}
@@ -73,11 +78,12 @@ class Fresh(IterableDataset):
         except ValueError as error:
             raise ValueError(f"Fresh: batch {k} of seeds {self.seeds} cannot be simulated: {error}") from error
         if self.observe is not None:
-            states = self.observe(states)
+            states = arguments.tensor("Fresh", "the result of observe", self.observe(states), "(batch, time, ...)")
             taken = {name: self.observe(value) if value.ndim > 2 else value for name, value in taken.items()}
         batch = {"u0": states[:, 0], "reference": states[:, 1:], **taken}
         if self.transform is not None:
-            batch = dict(self.transform(batch))
+            batch = dict(arguments.mapping("Fresh", "the result of transform", self.transform(batch), "a batch, "
+                                           "{'u0': states, ...}"))
         for name, value in batch.items():
             if not torch.isfinite(value).all():
                 sample = int((~torch.isfinite(value)).flatten(1).any(1).nonzero()[0])

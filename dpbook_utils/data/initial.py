@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import arguments
+
 Seed = int | torch.Generator | np.random.Generator
 
 
@@ -34,8 +36,11 @@ def random_fourier(num_samples: int, num_points: int | tuple[int, ...], *, modes
     Shapes: -> (num_samples, 1, *num_points).
     Raises: ValueError for modes that the grid does not resolve.
     """
-    shape = (num_points,) if isinstance(num_points, int) else tuple(num_points)
-    vectors, a, b = _coefficients(num_samples, shape, modes, seed, decay)
+    label = "random_fourier"
+    shape = arguments.one_per_axis(label, "num_points", num_points, arguments.whole, "a whole number of cells, or one "
+                                   "for each of up to 3 axes", most=3)
+    arguments.dtype(label, "dtype", dtype)
+    vectors, a, b = _coefficients(label, num_samples, shape, modes, seed, decay)
     rms = ((a.square() + b.square()).sum(1, keepdim=True) / 2).sqrt()
     centres = [(torch.arange(n, dtype=torch.float64) + 0.5) / n for n in shape]
     return _evaluate(vectors, a / rms, b / rms, centres).unsqueeze(1).to(dtype)
@@ -61,7 +66,12 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
     Shapes: -> (num_samples, 2, x, y); component c on the lower faces of axis c, as in ``physics.phiflow.staggered``.
     Raises: ValueError for modes that the grid does not resolve.
     """
-    vectors, a, b = _coefficients(num_samples, tuple(num_points), modes, seed, decay)
+    label = "random_velocity"
+    num_points = arguments.pair(label, "num_points", num_points, arguments.whole, "two whole numbers, cells along x "
+                                "and y")
+    lengths = arguments.pair(label, "lengths", lengths, arguments.positive, "two positive numbers, the sides (Lx, Ly)")
+    arguments.dtype(label, "dtype", dtype)
+    vectors, a, b = _coefficients(label, num_samples, num_points, modes, seed, decay)
     wave_number = 2 * math.pi * (vectors / torch.tensor(lengths, dtype=torch.float64)).norm(dim=1)
     speed = ((a.square() + b.square()).sum(1, keepdim=True) / 2).sqrt()
     corners = [torch.arange(n, dtype=torch.float64) / n for n in num_points]
@@ -71,11 +81,15 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
     return torch.stack([along_y / dy, -along_x / dx], 1).to(dtype)
 
 
-def _coefficients(num_samples: int, shape: tuple[int, ...], modes: int, seed: Seed, decay: float):
+def _coefficients(label: str, num_samples: int, shape: tuple[int, ...], modes: int, seed: Seed, decay: float):
     """Wave vectors (K, dimensions) and coefficients a, b (num_samples, K); they do not depend on the grid."""
+    num_samples = arguments.whole(label, "num_samples", num_samples)
+    modes, decay = arguments.whole(label, "modes", modes, 0), arguments.number(label, "decay", decay)
+    if not isinstance(seed, (torch.Generator, np.random.Generator)):
+        seed = arguments.whole(label, "seed", seed, 0)
     if not 1 <= modes < min(shape) / 2:
-        raise ValueError(f"modes is {modes}, but {min(shape)} points resolve 1 ... {(min(shape) - 1) // 2}; lower it "
-                         "or use more points")
+        raise ValueError(f"{label}: modes is {modes}, but {min(shape)} points resolve 1 ... {(min(shape) - 1) // 2}; "
+                         "lower it or use more points")
     vectors = [k for k in itertools.product(range(-modes, modes + 1), repeat=len(shape))
                if k > (0,) * len(shape) and sum(i * i for i in k) <= modes**2]
     vectors = torch.tensor(vectors, dtype=torch.float64)

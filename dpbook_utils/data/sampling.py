@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import arguments
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -41,10 +43,22 @@ class Sampler:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self):
+        arguments.function("Sampler", "initial", self.initial, "a function (num_samples, generator, values) -> u0")
+        arguments.mapping("Sampler", "bounds", self.bounds, "a dict {name: (lowest, highest)}")
+        arguments.dtype("Sampler", "dtype", self.dtype)
+        if not isinstance(self.logarithmic, (tuple, list)):
+            raise arguments.refusal("Sampler", "logarithmic", self.logarithmic, "a tuple of names, such as "
+                                    "('viscosity',)")
+        for name in self.logarithmic:
+            arguments.text("Sampler", "a name in logarithmic", name)
+        numbers = "two finite numbers, the lower one first, or a single number"
+        bounds = {name: _number("Sampler", f"bounds of {name}", value) if arguments.is_number(value) else
+                  arguments.pair("Sampler", f"bounds of {name}", value, _number, numbers)
+                  for name, value in self.bounds.items()}
+        object.__setattr__(self, "bounds", bounds)
         for name, (low, high) in self.varied.items():
-            if not -math.inf < low < high < math.inf:
-                raise ValueError(f"Sampler: {name} is bounded by {low} and {high}; give two finite numbers, the lower "
-                                 "one first, or a single number")
+            if not low < high:
+                raise ValueError(f"Sampler: {name} is bounded by {low} and {high}; give {numbers}")
             if name in self.logarithmic and not low > 0:
                 raise ValueError(f"Sampler: {name} is spread in its logarithm from {low} on; give a positive bound")
         if unknown := sorted(set(self.logarithmic) - set(self.varied)):
@@ -53,9 +67,11 @@ class Sampler:
 
     @property
     def varied(self) -> dict[str, tuple[float, float]]:
-        return {name: bounds for name, bounds in self.bounds.items() if not isinstance(bounds, (int, float))}
+        return {name: bounds for name, bounds in self.bounds.items() if isinstance(bounds, tuple)}
 
     def __call__(self, num_samples: int, seed: int, k: int) -> tuple[Tensor, dict[str, Tensor]]:
+        num_samples = arguments.whole("Sampler", "num_samples", num_samples)
+        seed, k = arguments.whole("Sampler", "seed", seed, 0), arguments.whole("Sampler", "k", k, 0)
         values = self.values(num_samples, seed, k)
         # Counter-based, as in Windows; another counter word, so that both may use the same seed.
         generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, k]))
@@ -79,6 +95,12 @@ class Sampler:
             x = low + (high - low) * x
             values[name] = torch.from_numpy(np.exp(x) if is_logarithmic else x).to(self.dtype)
         return values
+
+
+def _number(label: str, name: str, value) -> float:
+    """As it is written, if Python's: a store remembers 1 and 1.0 as different settings."""
+    number = arguments.number(label, name, value)
+    return value if type(value) in (int, float) else number
 
 
 def _sobol(dimensions: int, seed: int, start: int, count: int) -> np.ndarray:

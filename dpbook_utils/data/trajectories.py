@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import arguments
 from ..physics.solver import select
 from ..rollout import Rollout
 
@@ -30,12 +31,15 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
     Shapes: (batch, channels, *spatial) -> (batch, num_steps + 1, channels, *spatial), the state after warm-up first.
     Raises: NotFinite if a state is not finite, naming step and samples; what ``Rollout`` raises for its arguments.
     """
-    if num_steps < 1 or warmup < 0:
-        raise ValueError(f"simulate: num_steps is {num_steps}, warmup {warmup}; keep at least 1 step, drop 0 or more")
+    num_steps = arguments.whole("simulate", "num_steps", num_steps)
+    warmup = arguments.whole("simulate", "warmup", warmup, 0)
+    arguments.operator("simulate", "step", step)
     parameters = Rollout(step, 1).prepare(u0, parameters)  # refuses what no roll-out could start from
     states, finite, u = [], [], u0
     for k in range(warmup + num_steps + 1):
         u = u if k == 0 else step(u, **select(step, parameters))
+        if not isinstance(u, Tensor):
+            raise arguments.refusal("simulate", "the result of step", u, "a step that returns the next state, a tensor")
         finite.append(torch.isfinite(u).flatten(1).all(1))
         if k >= warmup:
             states.append(u)
@@ -51,6 +55,10 @@ def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **
 
 def cell_averages(u: Tensor, num_points: int) -> Tensor:
     """What a coarser grid sees of a state: averages over equal groups of cells, (..., x) -> (..., num_points)."""
+    num_points = arguments.whole("cell_averages", "num_points", num_points)
+    if arguments.tensor("cell_averages", "u", u, "(..., x)").ndim == 0 or u.shape[-1] % num_points:
+        raise ValueError(f"cell_averages: u has shape {tuple(u.shape)}, whose cells make no {num_points} equal groups; "
+                         "give num_points that divides the last axis")
     return u.unflatten(-1, (num_points, -1)).mean(-1)
 
 
@@ -79,9 +87,10 @@ class Windows:
     def __init__(self, trajectories: Tensor, num_steps: int, batch_size: int, seed: int | None = None, *,
                  seeds: Sequence[int] | None = None, **parameters: Tensor | float):
         self.seeds = one_or_more_seeds("Windows", seed, seeds)
-        if num_steps < 1 or batch_size < 1:
-            raise ValueError(f"Windows: num_steps is {num_steps}, batch_size {batch_size}; both must be at least 1")
-        if trajectories.ndim < 4 or trajectories.shape[1] <= num_steps:
+        num_steps = arguments.whole("Windows", "num_steps", num_steps)
+        batch_size = arguments.whole("Windows", "batch_size", batch_size)
+        arguments.tensor("Windows", "trajectories", trajectories, "(trajectories, time, channels, *spatial)")
+        if trajectories.ndim < 4 or trajectories.numel() == 0 or trajectories.shape[1] <= num_steps:
             raise ValueError(f"Windows: trajectories have shape {tuple(trajectories.shape)}; expected (trajectories, "
                              f"time, channels, *spatial) with at least num_steps + 1 = {num_steps + 1} states in time")
         if not torch.isfinite(trajectories).all():
@@ -91,15 +100,15 @@ class Windows:
 
     def _per_trajectory(self, name: str, value: Tensor | float) -> Tensor:
         count = len(self.trajectories)
-        if isinstance(value, (int, float)):
+        if arguments.is_number(value):
             return self.trajectories.new_full((count,), float(value))
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != count:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"Windows: parameter {name} is {found}; give a number or a tensor with one value for each "
-                             f"of the {count} trajectories")
+            raise arguments.refusal("Windows", f"parameter {name}", value, "a number or a tensor with one value for "
+                                    f"each of the {count} trajectories", ValueError)
         return value
 
     def __getitem__(self, k: int) -> dict[str, Tensor]:
+        k = arguments.whole("Windows", "the number of a batch", k, 0)
         starts = self.trajectories.shape[1] - self.num_steps
         window = draw(len(self.trajectories) * starts, self.batch_size, self.seeds, k).to(self.trajectories.device)
         which, start = window // starts, window % starts
@@ -116,10 +125,14 @@ def one_or_more_seeds(label: str, seed: int | None, seeds: Sequence[int] | None)
     """``(seed,)`` or ``seeds``, whichever is given. Raises ValueError for both, neither, or no whole numbers."""
     if (seed is None) == (seeds is None):
         raise ValueError(f"{label}: seed is {seed}, seeds is {seeds}; give exactly one of them")
-    seeds = (seed,) if seeds is None else tuple(seeds)
-    if not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
-        raise ValueError(f"{label}: seeds are {seeds}; give whole numbers that are not negative")
-    return seeds
+    if seeds is None:
+        return (arguments.whole(label, "seed", seed, 0),)
+    expected = "a list of whole numbers of at least 0, one per member"
+    if not isinstance(seeds, Sequence) or isinstance(seeds, (str, bytes)):
+        raise arguments.refusal(label, "seeds", seeds, expected)
+    if not seeds:
+        raise arguments.refusal(label, "seeds", seeds, expected, ValueError)
+    return tuple(arguments.whole(label, "one of seeds", s, 0) for s in seeds)
 
 
 def draw(count: int, batch_size: int, seeds: Sequence[int], k: int) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .. import arguments
 from ..gradients import FullGradient
 from ..history import Diverged, History
 from ..losses import TrajectoryLoss, every_step
@@ -45,6 +46,22 @@ class Setup:
     batch_size: int = 16
     curriculum: tuple[tuple[float, int], ...] | None = None
 
+    def __post_init__(self):
+        arguments.whole("Setup", "num_steps", self.num_steps)
+        arguments.function("Setup", "placement", self.placement, "a placement of the loss, such as every_step")
+        arguments.instance("Setup", "gradient", self.gradient, FullGradient, "a policy, such as FullGradient()")
+        arguments.number("Setup", "sigma", self.sigma, least=0)
+        arguments.positive("Setup", "learning_rate", self.learning_rate)
+        arguments.whole("Setup", "batch_size", self.batch_size)
+        if self.clip_norm is not None:
+            arguments.positive("Setup", "clip_norm", self.clip_norm)
+        stages = "pairs (fraction of the budget, number of steps), or None"
+        if self.curriculum is not None and not (isinstance(self.curriculum, (tuple, list)) and self.curriculum):
+            raise arguments.refusal("Setup", "curriculum", self.curriculum, stages)
+        for stage in self.curriculum or ():
+            arguments.pair("Setup", "a stage of curriculum", stage, arguments.number, stages)
+            arguments.whole("Setup", "the number of steps of a stage", stage[1])
+
     def objective(self, step: nn.Module, targets: Callable = from_batch) -> Objective:
         """The set-up applied to a step such as ``Sequential(P, Additive(N))``."""
         if self.sigma > 0:
@@ -59,11 +76,15 @@ class Setup:
 
 def warm_up(num_steps: int, shortest: int = 1) -> tuple[tuple[float, int], ...]:
     """A curriculum: ``shortest`` steps for the first tenth of the budget, then ``num_steps``."""
+    num_steps, shortest = (arguments.whole("warm_up", *given)
+                           for given in (("num_steps", num_steps), ("shortest", shortest)))
     return (0.0, shortest), (WARM_UP, num_steps)
 
 
 def cosine(optimizer: torch.optim.Optimizer, budget: int) -> torch.optim.lr_scheduler.LRScheduler:
     """The learning rate falls to zero over the budget."""
+    arguments.instance("cosine", "optimizer", optimizer, torch.optim.Optimizer, "an optimiser of torch")
+    budget = arguments.whole("cosine", "budget", budget)
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=budget)
 
 
@@ -74,6 +95,11 @@ def train(setup: Setup, objective: Objective, batches, budget: int, *, schedule:
     Args:
         schedule: ``(optimizer, budget) -> LRScheduler``.
     """
+    arguments.instance("train", "setup", setup, Setup, "a Setup(num_steps, placement, ...)")
+    arguments.instance("train", "objective", objective, Objective, "an Objective, as setup.objective(step) makes it")
+    budget = arguments.whole("train", "budget", budget)
+    noise_seed = arguments.whole("train", "noise_seed", noise_seed, 0)
+    arguments.function("train", "schedule", schedule, "a function (optimizer, budget) -> LRScheduler, such as cosine")
     optimizer = torch.optim.Adam(objective.parameters(), lr=setup.learning_rate)
     torch.manual_seed(noise_seed)
     try:

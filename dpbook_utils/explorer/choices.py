@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from .. import arguments
 from ..coupling import Additive, Replace
 from ..experiments.e05_coupling import COUPLINGS
 from ..experiments.setups import WARM_UP, Setup, warm_up
@@ -89,9 +90,7 @@ class Choices:
 
     def __post_init__(self):
         for name, offered in OFFERED.items():
-            if getattr(self, name) not in offered:
-                raise ValueError(f"Playground: {name} is {getattr(self, name)!r}; choose one of "
-                                 f"{', '.join(map(repr, offered))}")
+            arguments.choice("Playground", name, getattr(self, name), offered)
 
     @property
     def problem(self) -> Problem:

@@ -6,6 +6,7 @@ import html
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
+from .. import arguments
 from . import runs
 from .choices import COMPOSITIONS, OFFERED, Choices, objection, remarks
 from .pictures import paragraph, report
@@ -46,6 +47,8 @@ class Playground:
     """
 
     def __init__(self, **choices):
+        for name in choices:
+            arguments.choice("Playground", "a choice", name, OFFERED)
         start = Choices(**choices)
         self.current: Run | None = None
         self.previous: Run | None = None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import arguments
 from ..experiments import (
     coarse_burgers,
     e01_reconstruction,
@@ -146,7 +147,7 @@ VIEWS = {
 }
 
 
-def explore(view: str, name: str | None = None, root: Path | None = None, **start: str | int) -> Explorer:
+def explore(view: str, name: str | None = None, root: str | Path | None = None, **start: str | int) -> Explorer:
     """An interactive figure of stored results.
 
     Args:
@@ -156,8 +157,10 @@ def explore(view: str, name: str | None = None, root: Path | None = None, **star
 
     Raises: ValueError for an unknown view or value; ResultError if nothing is stored, or no baseline.
     """
-    if view not in VIEWS:
-        raise ValueError(f"explore: there is no view {view!r}; choose one of {', '.join(VIEWS)}")
+    arguments.choice("explore", "view", view, VIEWS)
+    name = view if name is None else arguments.text("explore", "name", name)
+    root = None if root is None else arguments.path("explore", "root", root)
+    arguments.values_of_controls("explore", start)
     shown = VIEWS[view]
     spec, again = shown.spec, f"python -m dpbook_utils.experiments run {shown.spec.id}"
     results.frame(spec, root)  # warns of damaged files, and raises if there are none
@@ -172,7 +175,7 @@ def explore(view: str, name: str | None = None, root: Path | None = None, **star
     parameters = records[shown.baselines[0], 0].metrics
     values = {region: float(parameters[f"parameter.{region}"][0]) for region in shown.regions}
     return Explorer(
-        name or view, shown.title, shown.controls, runs, shown.nearest, *baselines,
+        name, shown.title, shown.controls, runs, shown.nearest, *baselines,
         {region: Region(text, shown.length(values[region]), shown.sample(values[region]))
          for region, text in shown.regions.items()},
         spec.seeds, shown.steps, rollouts.EVERY, shown.dt, rollouts.HORIZONS, shown.scale, shown.words,

@@ -18,6 +18,7 @@ from phi.physics import advect
 from phiml import math
 from torch import Tensor
 
+from .. import arguments
 from .phiflow import PERIODIC
 
 
@@ -145,6 +146,15 @@ class SemiLagrangian:
 
 
 central, upwind, semi_lagrangian, interpolated = Central(), Upwind(), SemiLagrangian(), Interpolated()
+
+
+def check_scheme(label: str, advection):
+    """A scheme, of this module or alike. Raises TypeError for anything else, such as its name."""
+    expected = "a scheme of physics.advection: central, upwind, semi_lagrangian or interpolated"
+    arguments.function(label, "advection", advection, expected)
+    if not all(hasattr(advection, name) for name in ("needs_diffusion", "parameters", "check")):
+        raise arguments.refusal(label, "advection", advection, expected)
+    return advection
 
 
 def shifted(values, offset: int, axis: str):

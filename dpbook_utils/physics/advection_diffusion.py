@@ -6,9 +6,10 @@ from phi import field, math
 from phiml.math import batch, channel
 from torch import Tensor
 
-from .advection import central, check_diffusion
+from .. import arguments
+from .advection import central, check_diffusion, check_scheme
 from .phiflow import box, centered, from_centered, like_state, per_sample
-from .solver import Solver, positive_length
+from .solver import Solver
 
 
 class AdvectionDiffusion(Solver):
@@ -34,15 +35,16 @@ class AdvectionDiffusion(Solver):
     optional = ("velocity", "force")
 
     def __init__(self, num_points: int | Sequence[int], length: float | Sequence[float], dt: float, advection=central):
-        points = tuple(num_points) if isinstance(num_points, Sequence) else (num_points,)
-        lengths = tuple(map(float, length if isinstance(length, Sequence) else (length,)))
-        if len(points) not in (1, 2) or len(points) != len(lengths):
-            raise ValueError(f"{type(self).__name__}: num_points is {num_points} and length {length}; "
-                             "give one value each, or two each (x, y)")
-        super().__init__(dt, (1, *points))
-        self.length = tuple(positive_length(self.label, side) for side in lengths)
-        self.dx = tuple(extent / n for extent, n in zip(lengths, points))
-        self.advection = advection
+        points = arguments.one_per_axis(self.label, "num_points", num_points, arguments.whole,
+                                        "a whole number of at least 1, or two (x, y)")
+        self.length = arguments.one_per_axis(self.label, "length", length, arguments.positive,
+                                             "a positive number, or two (x, y)")
+        if len(points) != len(self.length):
+            raise ValueError(f"{self.label}: num_points is {num_points} and length {length}; give one value each, or "
+                             "two each (x, y)")
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, *points))
+        self.dx = tuple(extent / n for extent, n in zip(self.length, points))
+        self.advection = check_scheme(self.label, advection)
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return (2,) if name == "velocity" and len(self.length) == 2 else super().parameter_shape(name)

@@ -3,9 +3,10 @@
 from phi import field
 from torch import Tensor
 
-from .advection import Interpolated, central, check_diffusion, shifted
+from .. import arguments
+from .advection import Interpolated, central, check_diffusion, check_scheme, shifted
 from .phiflow import box, centered, from_centered, like_state, per_sample, stencil_weights
-from .solver import Solver, positive_length
+from .solver import Solver
 
 
 class Burgers(Solver):
@@ -37,10 +38,11 @@ class Burgers(Solver):
     fields = {"local_viscosity": 1, "interpolation": len(Interpolated.offsets)}
 
     def __init__(self, num_points: int, length: float, dt: float, advection=central):
-        super().__init__(dt, (1, num_points))
-        self.length = positive_length(self.label, length)
-        self.dx = self.length / num_points
-        self.advection = advection
+        num_points = arguments.whole(self.label, "num_points", num_points)
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, num_points))
+        self.length = arguments.positive(self.label, "length", length)
+        self.dx = self.length / self.state_shape[1]
+        self.advection = check_scheme(self.label, advection)
         self.optional = type(self).optional + advection.parameters
 
     @like_state

@@ -8,6 +8,7 @@ from phiml import math
 from phiml.math import batch, channel, spatial
 from torch import Tensor
 
+from .. import arguments
 from .phiflow import like_state, precision_and_device
 from .solver import Solver
 
@@ -59,14 +60,14 @@ class KuramotoSivashinsky(Solver):
     required = ("length",)
 
     def __init__(self, num_points: int, dt: float, integrator=etdrk2, num_substeps: int = 1):
-        super().__init__(dt, (1, num_points))
-        if num_substeps < 1:
-            raise ValueError(f"{type(self).__name__}: num_substeps is {num_substeps}; it must be at least 1")
-        self.num_points, self.num_substeps, self.integrator = num_points, num_substeps, integrator
-        if integrator is etdrk2 and self.dt / num_substeps > LONGEST_SUBSTEP * (1 + 1e-6):
-            warnings.warn(f"{self.label}: sub-steps of {self.dt / num_substeps:g}; etdrk2 has been seen to blow up on "
-                          f"developed states with sub-steps longer than {LONGEST_SUBSTEP:g}. Take more sub-steps",
-                          stacklevel=2)
+        self.num_points = arguments.whole(self.label, "num_points", num_points)
+        super().__init__(arguments.positive(self.label, "dt", dt), (1, self.num_points))
+        self.num_substeps = arguments.whole(self.label, "num_substeps", num_substeps)
+        self.integrator = arguments.function(self.label, "integrator", integrator, "etdrk2 or etd1")
+        if integrator is etdrk2 and self.dt / self.num_substeps > LONGEST_SUBSTEP * (1 + 1e-6):
+            warnings.warn(f"{self.label}: sub-steps of {self.dt / self.num_substeps:g}; etdrk2 has been seen to blow "
+                          f"up on developed states with sub-steps longer than {LONGEST_SUBSTEP:g}. Take more "
+                          "sub-steps", stacklevel=2)
 
     def precompute(self, *, length: Tensor) -> dict[str, Tensor]:
         """Operators in Fourier space that act on u and on u^2, each (batch, 1, num_points)."""

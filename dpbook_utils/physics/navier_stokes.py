@@ -14,10 +14,11 @@ from phiml import math
 from phiml.math import dual
 from torch import Tensor
 
+from .. import arguments
 from .advection import check_diffusion
 from .phiflow import box, from_staggered, like_state, per_sample, staggered
-from .projection import spectral_projection
-from .solver import Solver, positive_length
+from .projection import cells, sides, spectral_projection
+from .solver import Solver
 
 
 def semi_lagrangian(velocity: StaggeredGrid, dt: float) -> StaggeredGrid:
@@ -44,6 +45,15 @@ def _by_component(scheme: Callable, velocity: StaggeredGrid, dt: float) -> Stagg
     # off: where the flow runs in negative direction nothing moves. So each component is given as a grid of its own.
     components = [scheme(velocity.vector[axis], velocity, dt).values for axis in velocity.vector.item_names]
     return velocity.with_values(math.stack(components, dual(vector=velocity.vector.item_names)))
+
+
+def check_advection(label: str, advection: Callable) -> Callable:
+    """An advection of a staggered velocity. Raises TypeError for anything else, such as a scheme for scalars."""
+    expected = "mac_cormack or semi_lagrangian of physics.navier_stokes"
+    arguments.function(label, "advection", advection, expected)
+    if hasattr(advection, "needs_diffusion"):
+        raise arguments.refusal(label, "advection", advection, f"{expected}: this scheme is one for scalars")
+    return advection
 
 
 class NavierStokes(Solver):
@@ -77,10 +87,10 @@ class NavierStokes(Solver):
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float], dt: float,
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
-        super().__init__(dt, (2, *num_points))
-        self.length = tuple(positive_length(self.label, side) for side in length)
-        self.dx = tuple(side / n for side, n in zip(self.length, num_points))
-        self.advection = advection
+        super().__init__(arguments.positive(self.label, "dt", dt), (2, *cells(self.label, num_points)))
+        self.length = sides(self.label, length)
+        self.dx = tuple(side / n for side, n in zip(self.length, self.state_shape[1:]))
+        self.advection = check_advection(self.label, advection)
 
     @like_state
     def step(self, v: Tensor, *, viscosity: Tensor, force: Tensor | None = None) -> Tensor:
@@ -111,11 +121,18 @@ def kolmogorov_force(amplitude: Tensor, num_points: tuple[int, int], wavenumber:
 
     Args:
         amplitude: F of each sample [m/s^2], (batch,).
-        wavenumber: k, an integer number of waves in the box.
+        wavenumber: k, an integer number of waves in the box; at most half the cells along y.
 
     Shapes: (batch,) -> (batch, 2, x, y).
+    Raises: ValueError for waves that the cells do not resolve.
     Source: kochkov2021.
     """
-    y = (torch.arange(num_points[1]).to(amplitude) + 0.5) / num_points[1]  # in units of Ly
-    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, *num_points)
+    label = "kolmogorov_force"
+    arguments.tensor(label, "amplitude", amplitude, "(batch,)", 1)
+    nx, ny = cells(label, num_points)
+    if 2 * arguments.whole(label, "wavenumber", wavenumber) > ny:
+        raise ValueError(f"{label}: wavenumber is {wavenumber}, but {ny} cells along y resolve at most {ny // 2} "
+                         "waves; lower it, or take more cells")
+    y = (torch.arange(ny).to(amplitude) + 0.5) / ny  # in units of Ly
+    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, nx, ny)
     return torch.stack([along_x, torch.zeros_like(along_x)], 1)

@@ -1,7 +1,5 @@
 """Divergence and pressure projection around a cylinder, between an inflow and an outflow.   Chapter: 08_wake_flow."""
 
-import operator
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from phiml.math import extrapolation, vec
 from scipy import sparse
 from torch import Tensor
 
+from .. import arguments
 from .phiflow import (
     PERIODIC,
     box,
@@ -26,7 +25,8 @@ from .phiflow import (
     precision_and_device,
     staggered,
 )
-from .solver import Solver, positive_length
+from .projection import cells, sides
+from .solver import Solver
 
 INFLOW = {"x-": vec(x=1.0, y=0.0), "x+": extrapolation.ZERO_GRADIENT, "y": PERIODIC}
 PRESSURE = {"x-": extrapolation.ZERO_GRADIENT, "x+": extrapolation.ZERO, "y": PERIODIC}
@@ -54,12 +54,12 @@ class ChannelOperator(Solver):
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float] = (10.0, 5.0),
                  centre: tuple[float, float] = (2.5, 2.5), dt: float | None = None):
-        num_points = _pair(self.label, "num_points", num_points, operator.index, "two integers, cells along x and y")
+        num_points = cells(self.label, num_points)
         super().__init__(dt, (2, *num_points))
-        length = _pair(self.label, "length", length, float, "two numbers, the sides (Lx, Ly)")
-        self.length = tuple(positive_length(self.label, side) for side in length)
+        self.length = sides(self.label, length)
         self.dx = tuple(side / n for side, n in zip(self.length, num_points))
-        self.centre = _pair(self.label, "centre", centre, float, "two numbers, the cylinder's x and y")
+        self.centre = arguments.pair(self.label, "centre", centre, arguments.number,
+                                     "two numbers, the cylinder's x and y")
         for axis, x, side, dx in zip("xy", self.centre, self.length, self.dx):
             if dx > 0.5:
                 raise ValueError(f"{self.label}: cells of {dx:g} diameters do not resolve the cylinder; give at least "
@@ -100,7 +100,10 @@ class ChannelOperator(Solver):
         Shapes: (..., 2, factor * x, factor * y) -> (..., 2, x, y) with an integer factor.
         Raises: ValueError if the factor is no integer, or not the same along x and y.
         """
-        (nx, ny), (fine_x, fine_y) = self.state_shape[1:], v.shape[-2:]
+        (nx, ny), given = self.state_shape[1:], f"(..., 2, k * {self.state_shape[1]}, k * {self.state_shape[2]})"
+        if arguments.tensor(f"{self.label}.restrict", "v", v, given).ndim < 3:
+            raise arguments.refusal(f"{self.label}.restrict", "v", v, f"a tensor {given}", ValueError)
+        fine_x, fine_y = v.shape[-2:]
         factor = fine_x // nx
         if v.shape[-3] != 2 or (fine_x, fine_y) != (factor * nx, factor * ny) or factor == 0:
             raise ValueError(f"{self.label}: restricts states of shape (..., 2, k * {nx}, k * {ny}) with an integer k; "
@@ -187,17 +190,6 @@ class DirectSolve:
         sources = (near.flatten(1) @ capacitance.T).view_as(near)
         waves = waves - near_x.T @ sources @ near_y
         return vx @ (waves * inverse) @ vy.T
-
-
-def _pair(label: str, name: str, value, kind: Callable, meaning: str) -> tuple:
-    """Two finite values of a kind. Raises ValueError for anything else."""
-    try:
-        pair = tuple(map(kind, value))
-    except (TypeError, ValueError):
-        pair = ()
-    if len(pair) != 2 or not np.isfinite(pair).all():
-        raise ValueError(f"{label}: {name} is {value!r}; give {meaning}")
-    return pair
 
 
 def _each(u: Tensor, value: float):

@@ -16,6 +16,8 @@ from phiml import math
 from phiml.math import batch, channel, dual, extrapolation, spatial
 from torch import Tensor
 
+from .. import arguments
+
 PERIODIC = extrapolation.PERIODIC
 
 
@@ -32,6 +34,7 @@ def like_state(step):
 
 @contextmanager
 def precision_and_device(u: Tensor):
+    arguments.device("PhiFlow", u.device)
     previous = TORCH.get_default_device()
     wanted = TORCH.list_devices("CPU" if u.device.type == "cpu" else "GPU")[u.device.index or 0]
     if previous is not wanted:

@@ -10,16 +10,27 @@ from phi.field import StaggeredGrid
 from phiml.math import dual
 from torch import Tensor
 
+from .. import arguments
 from .phiflow import box, from_centered, from_staggered, like_state, precision_and_device, staggered
-from .solver import Solver, positive_length
+from .solver import Solver
+
+
+def cells(label: str, num_points) -> tuple[int, int]:
+    """Cells along x and y. Raises ValueError for anything but two whole numbers."""
+    return arguments.pair(label, "num_points", num_points, arguments.whole, "two whole numbers, cells along x and y")
+
+
+def sides(label: str, length) -> tuple[float, float]:
+    """The sides of a domain. Raises ValueError for anything but two positive numbers."""
+    return arguments.pair(label, "length", length, arguments.positive, "two positive numbers, the sides (Lx, Ly)")
 
 
 class VelocityOperator(Solver):
     """An operator on a periodic staggered velocity (batch, 2, x, y) that takes no parameters and no time."""
 
     def __init__(self, num_points: tuple[int, int], length: tuple[float, float]):
-        super().__init__(None, (2, *num_points))
-        self.length = tuple(positive_length(self.label, side) for side in length)
+        super().__init__(None, (2, *cells(self.label, num_points)))
+        self.length = sides(self.label, length)
 
     def staggered(self, v: Tensor) -> StaggeredGrid:
         return staggered(v, box(dict(zip("xy", self.length))))
@@ -91,6 +102,8 @@ def vorticity(v: Tensor, length: tuple[float, float]) -> Tensor:
 
     Shapes: (batch, 2, x, y) -> (batch, 1, x, y).   Units: [1/s].
     """
+    arguments.tensor("vorticity", "v", v, "(batch, 2, x, y)", 4)
+    length = sides("vorticity", length)
     with precision_and_device(v):
         corners = field.curl(staggered(v, box(dict(zip("xy", length)))))  # one more along each axis: the first again
         return from_centered(corners)[:, :, :-1, :-1]

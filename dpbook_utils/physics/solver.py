@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from .. import arguments
 from .graph import current_recorder
 
 
@@ -59,12 +60,10 @@ class Solver(nn.Module):
 
     def __init__(self, dt: float | None, state_shape: tuple[int, ...]):
         super().__init__()
-        if dt is not None and not dt > 0:
-            raise ValueError(f"{type(self).__name__}: dt is {dt}; it must be positive")
-        if min(state_shape) < 1:
-            raise ValueError(f"{type(self).__name__}: a state of shape {tuple(state_shape)}; give at least one point")
-        self.dt = None if dt is None else float(dt)
-        self.state_shape = tuple(state_shape)
+        label = type(self).__name__
+        self.dt = None if dt is None else arguments.positive(label, "dt", dt)
+        self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole,
+                                                  "whole numbers (channels, *spatial) of at least 1", most=8)
 
     def __setattr__(self, name: str, value) -> None:
         super().__setattr__(name, value)
@@ -111,6 +110,7 @@ class Solver(nn.Module):
         if u.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64; "
                             "convert it")
+        arguments.device(self.label, u.device)
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
@@ -149,7 +149,7 @@ class Solver(nn.Module):
 
     def _prepare_one(self, u: Tensor, name: str, value: Tensor | float) -> Tensor:
         expected = (u.shape[0], *self.parameter_shape(name))
-        if isinstance(value, (int, float)):
+        if arguments.is_number(value):
             value = torch.full((), float(value), dtype=u.dtype, device=u.device)
         if not isinstance(value, Tensor):
             raise TypeError(f"{self.label}: parameter {name} is a {type(value).__name__}; "
@@ -180,13 +180,6 @@ class Solver(nn.Module):
     @property
     def _names(self) -> str:
         return ", ".join(self.parameter_names) or "no parameters"
-
-
-def positive_length(label: str, length: float) -> float:
-    """The extent of a domain as a float. Raises ValueError if it is not positive."""
-    if not length > 0:
-        raise ValueError(f"{label}: length is {length}; the domain must have a positive extent")
-    return float(length)
 
 
 def _identity(tensors: dict[str, Tensor]) -> dict[str, tuple]:

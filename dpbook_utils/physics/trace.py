@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from .. import arguments
 from .graph import Graph, TraceError, current_recorder, record, traceable_padding
 from .program import Program, split
 from .simplify import simplify
@@ -39,6 +40,9 @@ class TracedSolver(Solver):
     """A solver that replays graphs of another one's step, one graph for each kind of input."""
 
     def __init__(self, solver: Solver):
+        arguments.instance("trace", "solver", solver, Solver, "a solver, such as Burgers(...): trace the solvers of a "
+                           "chain one by one, as in Sequential(trace(P, u0), Additive(N)), and a training with its "
+                           "networks by fit(..., trace=True)")
         super().__init__(solver.dt, solver.state_shape)
         self.solver = solver
         self.required, self.optional = solver.required, solver.optional

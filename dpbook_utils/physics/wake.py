@@ -7,7 +7,8 @@ from phi import field
 from phi.field import StaggeredGrid
 from torch import Tensor
 
-from .navier_stokes import mac_cormack
+from .. import arguments
+from .navier_stokes import check_advection, mac_cormack
 from .obstacle import ChannelOperator
 from .phiflow import from_staggered, like_state
 from .solver import Solver
@@ -56,7 +57,8 @@ class Wake(ChannelOperator):
     def __init__(self, num_points: tuple[int, int], dt: float, length: tuple[float, float] = (10.0, 5.0),
                  centre: tuple[float, float] = (2.5, 2.5),
                  advection: Callable[[StaggeredGrid, float], StaggeredGrid] = mac_cormack):
-        super().__init__(num_points, length, centre, dt)
+        check_advection(self.label, advection)
+        super().__init__(num_points, length, centre, arguments.positive(self.label, "dt", dt))
         self.advection = advection
 
     @like_state
@@ -103,11 +105,9 @@ class Wake(ChannelOperator):
 
         Without a disturbance the wake stays symmetric for long; its sign decides on which side the first vortex grows.
 
-        Raises: ValueError for anything but a tensor with one speed per sample.
+        Raises: TypeError, ValueError for anything but a tensor with one speed per sample.
         """
-        if not isinstance(disturbance, Tensor) or disturbance.ndim != 1:
-            given = tuple(disturbance.shape) if isinstance(disturbance, Tensor) else type(disturbance).__name__
-            raise ValueError(f"{self.label}: start takes a tensor (batch,), one speed per sample; given {given}")
+        arguments.tensor(f"{self.label}.start", "disturbance", disturbance, "(batch,), one speed per sample", 1)
         nx, ny = self.state_shape[1:]
         x = (torch.arange(nx).to(disturbance)[:, None] + 0.5) * self.dx[0] - self.centre[0] - 1.5
         y = torch.arange(ny).to(disturbance) * self.dx[1] - self.centre[1]
@@ -134,6 +134,7 @@ class Forces(Solver):
     required, optional = Wake.required, Wake.optional
 
     def __init__(self, solver: Wake):
+        arguments.instance("Forces", "solver", solver, Wake, "the Wake whose step it is")
         super().__init__(None, solver.state_shape)
         self.solver = solver
 
@@ -155,5 +156,8 @@ def vorticity(v: Tensor, dx: tuple[float, float]) -> Tensor:
 
     Shapes: (..., 2, x, y) -> (..., 1, x - 1, y).   Units: [U / D].
     """
+    if arguments.tensor("vorticity", "v", v, "(..., 2, x, y)").ndim < 3 or v.shape[-3] != 2:
+        raise arguments.refusal("vorticity", "v", v, "a tensor (..., 2, x, y)", ValueError)
+    dx = arguments.pair("vorticity", "dx", dx, arguments.positive, "two positive numbers, the cells' sides")
     across, along = v[..., 1:, :, :].diff(dim=-2), v[..., :1, :-1, :]
     return across / dx[0] - (along - along.roll(1, -1)) / dx[1]

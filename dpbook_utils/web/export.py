@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from .. import arguments
 from ..gradients import FullGradient, NoSolverGradient, Pushforward, Truncated
 from ..losses import every_step, final_step
 from ..noise import GaussianNoise
@@ -83,8 +84,10 @@ def export(objective: Objective, optimizer: torch.optim.Optimizer, example: Mapp
     Unroll length, gradient policy, placement, noise and learning rate are what the page starts with; all of them can be
     changed there. Weights start as normal numbers of each tensor's present size (root mean square).
 
-    Raises: Unsupported for what a page cannot do, and names it.
+    Raises: Unsupported for what a page cannot do, and names it; TypeError, ValueError for arguments that do not fit.
     """
+    clip_norm = None if clip_norm is None else arguments.positive("export", "clip_norm", clip_norm)
+    _check_arguments(objective, optimizer, example, library)
     u, rollout = example["u0"], objective.rollout
     chain = list(operators(rollout.step))
     if rollout.record_after != len(chain) - 1 or objective.num_members > 1:
@@ -117,6 +120,28 @@ def export(objective: Objective, optimizer: torch.optim.Optimizer, example: Mapp
                   "truncation": getattr(rollout.gradient, "every", 4), "noise": sigma,
                   "placement": _known(PLACEMENTS, objective.loss.weights, "placement"),
                   "lr": optimizer.param_groups[0]["lr"]}}
+
+
+def _check_arguments(objective, optimizer, example, library) -> None:
+    arguments.instance("export", "objective", objective, Objective, "an Objective(rollout, loss)")
+    arguments.instance("export", "optimizer", optimizer, torch.optim.Optimizer, "a torch.optim.Adam of its weights")
+    arguments.instance("export", "library", library, Library, "a Library()")
+    arguments.mapping("export", "example", example, "a batch, {'u0': states, **physical parameters}")
+    if "u0" not in example:
+        raise arguments.refusal("export", "example", dict(example), "a batch with its states, {'u0': states, ...}",
+                                ValueError)
+    weights = {id(w) for w in objective.parameters() if w.requires_grad}
+    held = [id(w) for group in optimizer.param_groups for w in group["params"]]
+    if not weights:
+        raise ValueError("export: the objective has no trainable weight; put a network into its chain, or call "
+                         "network.requires_grad_()")
+    if weights != set(held):
+        raise ValueError(f"export: the optimiser holds {len(weights & set(held))} of the objective's {len(weights)} "
+                         f"trainable weight tensors and {len(set(held) - weights)} others; build it from "
+                         "objective.parameters()")
+    if len(optimizer.param_groups) > 1:
+        raise Unsupported(f"export: the optimiser has {len(optimizer.param_groups)} parameter groups; a page has one "
+                          "learning rate, so build it from objective.parameters()")
 
 
 def forward(library: Library, operator: Callable, u: Tensor, **parameters: Tensor) -> dict:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from .. import arguments
 from ..explorer.static import Control, data_block, framed
 from .picture import chain, described
 from .stories import STORIES, Story
@@ -49,7 +50,8 @@ class Trainer:
         systems: what can be trained, as ``web.systems()`` has it.
         worker: the worker's text.   stories: ``{name: Story}``.
 
-    Raises: ValueError for a name that cannot be in an address and for values that are not offered.
+    Raises: ValueError for a name that cannot be in an address, for values that are not offered, and for those that do
+        not go together.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Trainer:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
             raise ValueError(f"Trainer: the name is {self.name!r}; use lower-case letters, digits and hyphens, because "
                              "it stands in the page's address")
+        arguments.values_of_controls("train", self.start)
         offered = {control.id: control.values for control in self.controls()}
         offered["coupling"] = self.systems.get(self.start["system"], {"couplings": {}})["couplings"]
         for control, value in self.start.items():
@@ -69,6 +72,23 @@ class Trainer:
                 known = f"choose one of {', '.join(offered[control])}" if control in offered else \
                     f"there are {', '.join(offered)}"
                 raise ValueError(f"train: {control} = {value!r} is not offered; {known}")
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        """Raise ValueError for a training that the page would not do."""
+        start, system = self.texts(), self.systems[self.start["system"]]
+        coupling, (least, most) = start["coupling"], system["m"]
+        policies = system["policies"][coupling]
+        if start["policy"] not in policies:
+            raise ValueError(f"train: policy = {start['policy']!r} does not go with coupling = {coupling!r} of system "
+                             f"= {start['system']!r}, where the network acts inside the solver or there is no chain; "
+                             f"choose one of {', '.join(policies)}")
+        if not least <= int(start["m"]) <= most:
+            raise ValueError(f"train: m = {start['m']} does not go with system = {start['system']!r}; choose "
+                             f"{least} ... {most}")
+        if most == 1 and float(start["noise"]) != 0:
+            raise ValueError(f"train: noise = {start['noise']} does not go with system = {start['system']!r}, which "
+                             "has no chain of steps; choose 0")
 
     def controls(self) -> list[Control]:
         couplings = {name: text for system in self.systems.values() for name, text in system["couplings"].items()}
@@ -120,13 +140,17 @@ def train(preset: str | None = None, name: str | None = None, **start: str | int
 
     Raises: ValueError for an unknown preset, control or value.
     """
-    if preset is not None and preset not in STORIES:
-        raise ValueError(f"train: there is no preset {preset!r}; choose one of {', '.join(STORIES)}")
+    if preset is not None:
+        arguments.choice("train", "preset", preset, STORIES)
+    if name is not None:
+        arguments.text("train", "name", name)
+    arguments.values_of_controls("train", start)
     known = systems()
     given = {**(STORIES[preset].settings if preset else {}), **start}
     system = known.get(given.get("system", next(iter(known))), {"start": {}})
     defaults = {"story": preset or "", "system": next(iter(known)), **system["start"]}
-    return Trainer(name or preset or "free", {**defaults, **given}, known, worker_source(), STORIES)
+    name = preset or "free" if name is None else name
+    return Trainer(name, {**defaults, **given}, known, worker_source(), STORIES)
 
 
 def unused(start: Mapping[str, str], longest: int) -> set[str]:
