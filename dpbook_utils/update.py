@@ -13,7 +13,7 @@ from .objectives import Objective
 from .physics.graph import TraceError, canonical, record, recording
 from .physics.program import Program
 from .physics.simplify import simplify
-from .physics.trace import agree
+from .physics.trace import agree, layouts
 from .physics.watch import Latest, Watch
 
 __all__ = ["TraceError", "TracedGradients"]
@@ -94,11 +94,13 @@ class _Recorded:
         self._check(losses_and_gradients, inputs)
 
     def _check(self, losses_and_gradients, inputs: list[Tensor]) -> None:
+        moved = [layouts(x.detach()) for x in inputs]
+        calls = [(losses_and_gradients, inputs), *((self.program, [x[name] for x in moved]) for name in moved[0])]
         results = []
-        for function in (losses_and_gradients, self.program):
-            with _unchanged_generators(inputs[0].device):  # the same noise for both
-                results.append(function(*inputs))
-        for expected, found in zip(*results, strict=True):
+        for function, given in calls:
+            with _unchanged_generators(inputs[0].device):  # the same noise for all
+                results.append(function(*given))
+        for expected, found in [pair for other in results[1:] for pair in zip(results[0], other, strict=True)]:
             if not agree(expected, found):
                 raise TraceError("TracedGradients: the recorded graph does not give the objective's losses and "
                                  f"gradients (a difference of {float((expected - found).abs().max()):.3g} at scale "

@@ -35,7 +35,7 @@ class Graph:
     def __init__(self):
         self.fx = fx.Graph()
         self.constants: dict[str, Tensor] = {}
-        self._watched: list[tuple[Tensor, int]] = []  # those too that simplify has folded into others
+        self.watched: list[tuple[Tensor, int]] = []  # with those that are only read, or that simplify folds into others
 
     def constant(self, value: Tensor) -> fx.Node:
         if value.requires_grad and torch.is_grad_enabled():
@@ -44,9 +44,9 @@ class Graph:
         if value.is_inference():
             raise TraceError(f"a tensor of shape {tuple(value.shape)} was made under torch.inference_mode, where "
                              "PyTorch does not count its changes; make it outside")
-        name = f"constant_{len(self._watched)}"
+        name = f"constant_{len(self.watched)}"
         self.constants[name] = value
-        self._watched.append((value, value._version))
+        self.watched.append((value, value._version))
         with self.fx.inserting_before(next(iter(self.fx.nodes))):
             node = self.fx.create_node("get_attr", name, name=name)
         node.meta["like"] = layout(value)
@@ -55,7 +55,7 @@ class Graph:
     @property
     def is_current(self) -> bool:
         """No constant has been changed in place since it was recorded."""
-        return all(value._version == version for value, version in self._watched)
+        return all(value._version == version for value, version in self.watched)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run operation by operation; autograd and function transforms see each of them."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .graph import current_recorder
+from .graph import canonical, current_recorder
 from .watch import Watch, version
 
 
@@ -103,7 +103,11 @@ class Solver(nn.Module):
         if torch.is_autocast_enabled(u.device.type):
             with torch.autocast(u.device.type, enabled=False):  # physics keeps the state's precision
                 return self.forward(u, **parameters)
-        return self.step(u, **self._precompute_once(self.prepare(u, parameters)))
+        return self._step(u, self._precompute_once(self.prepare(u, parameters)))
+
+    def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """The step, right after ``prepare``."""
+        return self.step(u, **parameters)
 
     def check_shape(self, u: Tensor) -> None:
         if not isinstance(u, Tensor):
@@ -149,7 +153,7 @@ class Solver(nn.Module):
         context = (None if mode is None else weakref.ref(mode), torch.is_inference_mode_enabled())
         known, known_context, result = self._memory.precomputed
         if context != known_context or not _same(parameters, known):
-            result = self.precompute(**parameters)
+            result = {name: canonical(value) for name, value in self.precompute(**parameters).items()}
             if not any(value.requires_grad for value in result.values()):  # by weights of the solver's own
                 self._memory.precomputed = (_identity(parameters), context, result)
         return result

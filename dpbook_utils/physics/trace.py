@@ -66,6 +66,10 @@ class TracedSolver(Solver):
         return self.solver.label
 
     def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        self.solver._remembered()
+        return self._step(u, parameters)
+
+    def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         names = tuple(sorted(parameters))
         inputs = [u, *(parameters[name] for name in names)]
         if current_recorder() is not None or not all(type(x) in (Tensor, nn.Parameter) for x in inputs):
@@ -74,11 +78,12 @@ class TracedSolver(Solver):
 
     def graph(self, u: Tensor, **parameters: Tensor) -> fx.GraphModule:
         """The step as a graph of aten operations ``(u, *values of step's parameters, sorted by name) -> [u_next]``."""
+        self.solver._remembered()
         names = tuple(sorted(parameters))
         return self._recorded(names, [u, *(parameters[name] for name in names)]).graph.module
 
     def _recorded(self, names: tuple[str, ...], inputs: list[Tensor]) -> "_Recorded":
-        key = names, tuple([(x.shape, x.dtype, x.device) for x in inputs]), self.solver._remembered().watch.key
+        key = names, tuple([(x.shape, x.dtype, x.device) for x in inputs]), self.solver._memory.watch.key
         recorded = self._graphs.get(key)
         if recorded is None or not recorded.is_current:
             weights = [name for name, w in self.solver.named_parameters() if w.requires_grad]
@@ -114,7 +119,8 @@ class _Recorded:
 
     @property
     def is_current(self) -> bool:
-        return all([graph.is_current for graph in self.graphs])
+        """No tensor that the step read while it was recorded has been changed since."""
+        return all([graph.is_current for graph in self.graphs if graph.watched])
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         if torch._C._functorch.peek_interpreter_stack() or torch.autograd.forward_ad._current_level >= 0:
@@ -224,7 +230,7 @@ def check(label: str, step: Callable, graphs: list[Callable], inputs: list[Tenso
                          "dtype")
     g = torch.linspace(-1, 1, expected.numel(), dtype=expected.dtype, device=expected.device)
     g = g.cos().view(expected.shape)
-    same = g.flatten()[:1].expand(expected.shape)  # another cotangent, whose values are equal
+    same = g.new_ones(()).expand(expected.shape)  # another cotangent, whose values are equal
     for cotangents in (layouts(g), {"expanded": same}):
         right = _value_and_gradients(step, inputs, next(iter(cotangents.values())))
         for name, cotangent in cotangents.items():

@@ -38,8 +38,8 @@ class Library:
     def program(self, function: Callable, inputs: Mapping[str, Tensor], outputs: Sequence[str],
                 first: int | None = None) -> dict:
         """The program of ``function(*tensors) -> [tensors]``; its regions have the names of inputs and outputs."""
-        return self.traced(function, [canonical(x.detach().clone()) for x in inputs.values()], [(name, 0) for name in inputs],
-                           [(name, 0) for name in outputs], first)
+        values = [canonical(x.detach().clone()) for x in inputs.values()]
+        return self.traced(function, values, [(name, 0) for name in inputs], [(name, 0) for name in outputs], first)
 
     def traced(self, function: Callable, inputs: Sequence[Tensor], places: Sequence[Place], outputs: Sequence[Place],
                first: int | None) -> dict:
