@@ -11,6 +11,8 @@ from torch import Tensor
 
 from . import arguments
 from .objectives import Objective
+from .physics.solver import Solver
+from .physics.trace import layouts
 
 
 class GradientNorms(NamedTuple):
@@ -132,6 +134,10 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     larger h truncate and smaller ones round. Autograd's value plays no part in that choice. A right gradient of a
     smooth function gives 1e-8 or less; what is not smooth (a limiter, an upwind switch) gives more.
 
+    A gradient must not depend on how tensors lie in memory: the same inputs and w, transposed, sliced, and with odd
+    strides on axes of size 1, and an expanded w, must give the same gradient, and so must the first sample alone if the
+    function is a ``Solver``. The error is that of the worst of all these.
+
     Args:
         function: called as ``function(**inputs)``; deterministic, with a tensor as output.
         inputs: float64 tensors by name, each checked with the others fixed.
@@ -154,13 +160,23 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     def random_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
 
-    leaves = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
-    output = function(**leaves)
+    def gradients(w: Tensor, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        leaves = {name: x.detach().requires_grad_() for name, x in inputs.items()}
+        return torch.autograd.grad(function(**leaves), list(leaves.values()), w, materialize_grads=True)
+
+    output = function(**{name: value.detach().clone().requires_grad_() for name, value in inputs.items()})
     if not isinstance(output, Tensor) or not output.requires_grad:
         raise arguments.refusal("gradient_check", "the function's result", output, "a function that computes a tensor "
                                 "from its inputs, by operations that have a gradient", ValueError)
-    weight = random_like(output)
-    gradients = torch.autograd.grad((weight * output).sum(), list(leaves.values()), materialize_grads=True)
+    weight = random_like(output.detach())
+    found = gradients(weight, inputs)
+    ones = torch.ones_like(weight, memory_format=torch.contiguous_format)
+    pairs = [(gradients(ones, inputs), gradients(weight.new_ones(()).expand(weight.shape), inputs))]
+    for name, w in layouts(weight).items():
+        pairs.append((found, gradients(w, {key: layouts(x)[name] for key, x in inputs.items()})))
+    if isinstance(function, Solver):
+        pairs.append(([g[:1] for g in found], gradients(weight[:1], {name: x[:1] for name, x in inputs.items()})))
+    apart = [max(_relative(g - h, g) for g, h in each) for each in zip(*(zip(*pair) for pair in pairs))]
 
     def value_at(**changed: Tensor) -> float:
         with torch.no_grad():
@@ -170,8 +186,13 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     if not abs(reference) < float("inf") or reference != value_at():
         raise ValueError(f"gradient_check: the function's value is {reference:g} and then {value_at():g}; it must be "
                          "finite and the same at every call (noise off: .eval())")
-    return {name: _relative_error(value_at, name, x.detach(), gradient, [random_like(x) for _ in range(num_directions)])
-            for (name, x), gradient in zip(inputs.items(), gradients)}
+    return {name: max(differs, _relative_error(value_at, name, x.detach(), gradient,
+                                               [random_like(x) for _ in range(num_directions)]))
+            for (name, x), gradient, differs in zip(inputs.items(), found, apart)}
+
+
+def _relative(error: Tensor, value: Tensor) -> float:
+    return float(error.norm() / value.norm()) if error.any() else 0.0
 
 
 def _relative_error(value_at: Callable, name: str, x: Tensor, gradient: Tensor, directions: list[Tensor]) -> float:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from . import arguments
 from .objectives import Objective
-from .physics.graph import TraceError, record, traceable_padding
+from .physics.graph import TraceError, canonical, record, recording
 from .physics.program import Program
 from .physics.simplify import simplify
-from .physics.trace import agree, fingerprint
+from .physics.trace import agree, layouts
+from .physics.watch import Latest, Watch
 
 __all__ = ["TraceError", "TracedGradients"]
 
@@ -25,31 +26,34 @@ class TracedGradients:
     Does what ``training.Gradients`` does, from a graph that is recorded at the first batch and checked there: losses
     and gradients equal the eager ones up to rounding. Another batch size, dtype, device or set of parameters, another
     unroll length, mode (``train`` or ``eval``), gradient policy, loss placement or set of trainable weights is recorded
-    and checked when it is first met. Noise in the chain stays random: its draws are operations of the graph.
+    and checked when it is first met, and so is any other change of what the objective can read (``physics.watch``); the
+    last sixteen graphs are kept. Noise in the chain stays random: its draws are operations of the graph.
 
-    Args:
-        objective: what is minimised. Its callables (targets, weights, metrics) must depend on their arguments only.
-
-    Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, or
-        if the graph does not reproduce the eager pass; what ``objective`` raises.
+    Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, if
+        the graph does not reproduce the eager pass, or under autocast; what ``objective`` raises.
     """
 
     def __init__(self, objective: Objective):
         self.objective = arguments.instance("TracedGradients", "objective", objective, Objective, "an Objective")
-        self._recorded: dict[tuple, _Recorded] = {}
+        self._recorded: Latest = Latest()
+        self._watch = Watch(objective)
 
     def __call__(self, batch: Mapping[str, Tensor | float]) -> Tensor:
+        if torch.is_autocast_enabled(batch["u0"].device.type):
+            raise TraceError("TracedGradients: autocast is on, which chooses precisions that a graph would freeze; "
+                             "call it outside of autocast, or use training.Gradients")
         u0, reference = batch["u0"], batch.get("reference")
         parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
         parameters = self.objective.rollout.prepare(u0, parameters)  # reads values, which the graph must not
         tensors = {"u0": u0, **({} if reference is None else {"reference": reference}), **parameters}
-        tensors = {name: value.contiguous() for name, value in tensors.items()}
         weights = [w for w in self.objective.parameters() if w.requires_grad]
         kinds = tuple((name, x.shape, x.dtype, x.device) for name, x in tensors.items())
-        key = kinds, fingerprint(self.objective), tuple(map(id, weights))
+        if not self._watch.unchanged():
+            self._watch = Watch(self.objective)
+        key = kinds, self._watch.key
         recorded = self._recorded.get(key)
         if recorded is None or not recorded.graph.is_current:
-            with _unchanged_generators(u0.device):
+            with _unchanged_generators(u0.device), recording(u0.device):
                 recorded = self._recorded[key] = _Recorded(self.objective, tensors, weights)
         losses, *gradients = recorded.program(*weights, *tensors.values())
         self.objective.zero_grad(set_to_none=True)
@@ -68,17 +72,15 @@ class _Recorded:
                              "training.Gradients")
 
         def losses_and_gradients(*inputs):
-            with torch.enable_grad():
-                losses = objective.per_member(**dict(zip(tensors, inputs[len(weights):])))
-                gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+            losses = objective.per_member(**dict(zip(tensors, inputs[len(weights):])))
+            gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
             self.reached = [w for w, gradient in zip(weights, gradients) if gradient is not None]
             return [losses.detach(), *(gradient.contiguous() for gradient in gradients if gradient is not None)]
 
-        inputs = [*weights, *(x.detach() for x in tensors.values())]
+        inputs = [*weights, *(canonical(x.detach()).detach() for x in tensors.values())]
         before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
         try:
-            with traceable_padding():
-                self.graph = record(losses_and_gradients, inputs)
+            self.graph = record(losses_and_gradients, inputs)
         except TraceError as error:
             raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. "
                              "Use training.Gradients") from error
@@ -93,11 +95,13 @@ class _Recorded:
         self._check(losses_and_gradients, inputs)
 
     def _check(self, losses_and_gradients, inputs: list[Tensor]) -> None:
+        moved = [layouts(x.detach()) for x in inputs]
+        calls = [(losses_and_gradients, inputs), *((self.program, [x[name] for x in moved]) for name in moved[0])]
         results = []
-        for function in (losses_and_gradients, self.program):
-            with _unchanged_generators(inputs[0].device):  # the same noise for both
-                results.append(function(*inputs))
-        for expected, found in zip(*results, strict=True):
+        for function, given in calls:
+            with _unchanged_generators(inputs[0].device):  # the same noise for all
+                results.append(function(*given))
+        for expected, found in [pair for other in results[1:] for pair in zip(results[0], other, strict=True)]:
             if not agree(expected, found):
                 raise TraceError("TracedGradients: the recorded graph does not give the objective's losses and "
                                  f"gradients (a difference of {float((expected - found).abs().max()):.3g} at scale "

@@ -5,6 +5,7 @@ included. ``simplify`` makes the graph shorter and ``program`` runs it without P
 """
 
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
@@ -34,12 +35,18 @@ class Graph:
     def __init__(self):
         self.fx = fx.Graph()
         self.constants: dict[str, Tensor] = {}
-        self._watched: list[tuple[Tensor, int]] = []  # those too that simplify has folded into others
+        self.watched: list[tuple[Tensor, int]] = []  # with those that are only read, or that simplify folds into others
 
     def constant(self, value: Tensor) -> fx.Node:
-        name = f"constant_{len(self._watched)}"
+        if value.requires_grad and torch.is_grad_enabled():
+            raise TraceError(f"a tensor of shape {tuple(value.shape)} that is no input needs a gradient, which a graph "
+                             "would lose; hand it over as an input, or detach it")
+        if value.is_inference():
+            raise TraceError(f"a tensor of shape {tuple(value.shape)} was made under torch.inference_mode, where "
+                             "PyTorch does not count its changes; make it outside")
+        name = f"constant_{len(self.watched)}"
         self.constants[name] = value
-        self._watched.append((value, value._version))
+        self.watched.append((value, value._version))
         with self.fx.inserting_before(next(iter(self.fx.nodes))):
             node = self.fx.create_node("get_attr", name, name=name)
         node.meta["like"] = layout(value)
@@ -48,7 +55,7 @@ class Graph:
     @property
     def is_current(self) -> bool:
         """No constant has been changed in place since it was recorded."""
-        return all(value._version == version for value, version in self._watched)
+        return all(value._version == version for value, version in self.watched)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run operation by operation; autograd and function transforms see each of them."""
@@ -62,19 +69,17 @@ class Graph:
 class Recorder(TorchDispatchMode):
     """While active, every operation that reaches the dispatcher becomes a node of ``graph``."""
 
-    active: list["Recorder"] = []
-
     def __init__(self, graph: Graph):
         super().__init__()
         self.graph, self.nodes = graph, WeakTensorKeyDictionary()
         self.kept: list[Tensor] = []
 
     def __enter__(self):
-        Recorder.active.append(self)
+        _recorders().append(self)
         return super().__enter__()
 
     def __exit__(self, *error):
-        Recorder.active.pop()
+        _recorders().pop()
         return super().__exit__(*error)
 
     def track(self, value: Tensor, node: fx.Node, depends: bool) -> None:
@@ -99,11 +104,12 @@ class Recorder(TorchDispatchMode):
         if depends and reads and not _gathers(function, args):
             raise TraceError(f"{function} reads a tensor's value in Python (a branch on data, float(), .item(), a "
                              "mask)")
+        # Before the call, which may write to a constant, and even if it only reads one: its changes are watched.
+        nodes = tree_map(lambda x: self.node_of(x) if isinstance(x, Tensor) else x, (args, kwargs))
         result = function(*args, **kwargs)
         if not any(isinstance(x, Tensor) for x in tree_leaves(result)):
             return result
-        args, kwargs = tree_map(lambda x: self.node_of(x) if isinstance(x, Tensor) else x, (args, kwargs))
-        node = self.graph.fx.call_function(function, args, kwargs)
+        node = self.graph.fx.call_function(function, *nodes)
         values = [(result, node)] if isinstance(result, Tensor) else [
             (value, self.graph.fx.call_function(operator.getitem, (node, i))) for i, value in enumerate(result)
             if isinstance(value, Tensor)]  # a backward operation gives None for a gradient that nobody needs
@@ -113,15 +119,17 @@ class Recorder(TorchDispatchMode):
 
 
 class _NoNumpy(TorchFunctionMode):
-    """Refuses to hand values that depend on the inputs to NumPy or to Python lists."""
+    """Refuses to hand values that depend on the inputs to NumPy or to Python lists; of others, changes are watched."""
 
     def __init__(self, recorder: Recorder):
         super().__init__()
         self.recorder = recorder
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist) and self.recorder.depends(args[0]):
-            raise TraceError("a tensor that depends on the inputs is handed to NumPy or a list")
+        if function in (Tensor.numpy, Tensor.__array__, Tensor.tolist):
+            if self.recorder.depends(args[0]):
+                raise TraceError("a tensor that depends on the inputs is handed to NumPy or a list")
+            self.recorder.node_of(args[0])
         return function(*args, **(kwargs or {}))
 
 
@@ -149,9 +157,54 @@ def layout(value: Tensor) -> tuple:
     return tuple(value.shape), value.stride(), value.dtype, value.storage_offset()
 
 
+def canonical(value: Tensor) -> Tensor:
+    """The same values, row by row without gaps, as a function is recorded with them. Autograd sees it.
+
+    ``contiguous`` alone is not enough: it leaves an axis of size 1 the stride that it has, and operations hand that on
+    to their results.
+    """
+    return value.resolve_conj().resolve_neg().contiguous().view(value.shape)
+
+
+def laid_out(value: Tensor, shape: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    """The same values with these strides; copied only if they lie elsewhere in memory. Autograd does not see it."""
+    if all(n == 1 or s == t for n, s, t in zip(shape, value.stride(), stride)):
+        return value.as_strided(shape, stride)
+    result = torch.empty_strided(shape, stride, dtype=value.dtype, device=value.device)
+    once = tuple(slice(1) if s == 0 else slice(None) for s in stride)
+    result[once].copy_(value[once])
+    return result
+
+
 def current_recorder() -> Recorder | None:
-    """The recorder at work, if any: what runs now becomes part of a graph, so values of tensors must not be read."""
-    return Recorder.active[-1] if Recorder.active else None
+    """This thread's recorder at work, if any: what runs now becomes part of a graph, so values must not be read."""
+    recorders = _recorders()
+    return recorders[-1] if recorders else None
+
+
+def _recorders() -> list[Recorder]:
+    if not hasattr(_threads, "recorders"):
+        _threads.recorders = []
+    return _threads.recorders
+
+
+_threads = threading.local()
+
+
+@contextmanager
+def recording(device: torch.device):
+    """A state in which functions are recorded, whatever the caller's is: autograd works, autocast does not.
+
+    One thread at a time, since the padding is replaced for all.
+    """
+    # What recording saves for its own backward passes is no business of a checkpointed step that it happens in.
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
+    with (_lock, torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), hooks,
+          traceable_padding()):
+        yield
+
+
+_lock = threading.RLock()
 
 
 @contextmanager

@@ -6,17 +6,25 @@ import operator
 import torch
 from torch import Tensor, fx
 
-from .graph import Graph, TraceError
+from .graph import Graph, TraceError, laid_out
 from .lowering import lower
-from .simplify import is_pure, storage, written_storages
+from .simplify import is_pure, own_outputs, storage, written_storages
 
 
 class Program:
-    """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``."""
+    """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``.
 
-    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]):
+    Inputs may have any strides: they are brought into those that the graph was recorded with.
+
+    Args:
+        owned: so many outputs, from the first on, share memory with nothing, for the caller to write to; None for all.
+    """
+
+    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor], owned: int | None = None):
         graph, constants = copy_graph(graph), dict(constants)
+        own_outputs(graph, owned)
         lower(graph, constants)
+        self.layouts = [node.meta["like"][:2] for node in graph.nodes if node.op == "placeholder"]
         inputs = [node for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
         lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
         output, = (node for node in graph.nodes if node.op == "output")
@@ -30,6 +38,11 @@ class Program:
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self(*inputs)
+        if torch.is_autocast_enabled(inputs[0].device.type):
+            with torch.autocast(inputs[0].device.type, enabled=False):  # the recorded precision is meant
+                return self(*inputs)
+        inputs = [x if x.stride() == stride else laid_out(x, shape, stride)
+                  for x, (shape, stride) in zip(inputs, self.layouts, strict=True)]
         # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here. This is
         # torch.jit.optimized_execution(False), which as a context manager takes longer than some operations.
         optimise = torch._C._get_graph_executor_optimize()
@@ -85,7 +98,7 @@ def split(joint: Graph) -> tuple[Program, Program]:
     backward.update(node for node in nodes if node.op == "call_function" and storage(node) in targets)
     needed = dict.fromkeys([x for node in nodes if node in backward for x in node.all_input_nodes] + gradients)
     kept = [x for x in needed if x not in backward and x.op != "get_attr"]
-    return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants),
+    return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants, owned=1),
             Program(_part(nodes, backward, [g, *kept], gradients), joint.constants))
 
 
@@ -93,6 +106,7 @@ def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], out
     part, copies = fx.Graph(), {}
     for x in inputs:
         copies[x] = part.placeholder(x.name)
+        copies[x].meta.update(x.meta)
     wanted = {*outputs, *(node for node in inside if not is_pure(node))}
     for node in reversed(nodes):
         if node in wanted and node in inside:

@@ -35,6 +35,23 @@ def simplify(graph: Graph) -> None:
     graph.constants = {name: value for name, value in graph.constants.items() if name in used}
 
 
+def own_outputs(graph: fx.Graph, count: int | None = None) -> None:
+    """Let the first ``count`` outputs (all) be memory of their own: what a caller writes there changes nothing else.
+
+    An output may else be an input, a constant, or another output, by itself or as a view.
+    """
+    output, = (node for node in graph.nodes if node.op == "output")
+    results, taken = list(output.args[0]), set()
+    for i, node in enumerate(results[:count]):
+        source = storage(node)
+        if source.op != "call_function" or source in taken:
+            with graph.inserting_before(output):
+                results[i] = graph.call_function(aten.clone.default, (node,))
+            results[i].meta.update(node.meta)
+        taken.add(source)
+    output.args = (results,)
+
+
 def remove_unused(graph: fx.Graph) -> None:
     for node in reversed(graph.nodes):
         if not node.users and node.op in ("call_function", "get_attr") and is_pure(node):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import arguments
-from .graph import current_recorder
+from .graph import canonical, current_recorder
+from .watch import Watch, version
 
 
 def parameter_names(operator) -> tuple[str, ...]:
@@ -33,9 +34,20 @@ def solvers(operator) -> Iterator["Solver"]:
             yield from solvers(child)
 
 
-# What a solver remembers of its last call, both replaced as a whole: the kind of state with the parameters that were
-# checked for it, and the parameters, the context and the result of ``precompute``.
-_NO_MEMORY = {"_checked": ((), {}), "_precomputed": ({}, (), {})}
+class _Memory:
+    """What a solver remembers of its last call, for as long as nothing changes that it could read.
+
+    Attributes:
+        checked: the kind of state, and the parameters that were checked for it.
+        precomputed: the parameters, the context and the result of ``precompute``.
+    """
+
+    def __init__(self):
+        self.watch: Watch | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        self.checked, self.precomputed = ((), {}), ({}, (), {})
 
 
 class Solver(nn.Module):
@@ -64,11 +76,7 @@ class Solver(nn.Module):
         self.dt = None if dt is None else arguments.positive(label, "dt", dt)
         self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole,
                                                   "whole numbers (channels, *spatial) of at least 1", most=8)
-
-    def __setattr__(self, name: str, value) -> None:
-        super().__setattr__(name, value)
-        if name[0] != "_":  # what was checked and computed before held for the attributes as they were
-            self.__dict__.update(_NO_MEMORY)
+        self._memory = _Memory()
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -98,7 +106,14 @@ class Solver(nn.Module):
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
         self.check_shape(u)
-        return self.step(u, **self._precompute_once(self.prepare(u, parameters)))
+        if torch.is_autocast_enabled(u.device.type):
+            with torch.autocast(u.device.type, enabled=False):  # physics keeps the state's precision
+                return self.forward(u, **parameters)
+        return self._step(u, self._precompute_once(self.prepare(u, parameters)))
+
+    def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """The step, right after ``prepare``."""
+        return self.step(u, **parameters)
 
     def check_shape(self, u: Tensor) -> None:
         if not isinstance(u, Tensor):
@@ -114,8 +129,8 @@ class Solver(nn.Module):
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
-        kind = len(u), u.dtype, u.device
-        if self._checked[0] == kind and _same(parameters, self._checked[1]):
+        kind, memory = (len(u), u.dtype, u.device), self._remembered()
+        if memory.checked[0] == kind and _same(parameters, memory.checked[1]):
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             return parameters
         unknown = sorted(set(parameters) - set(self.parameter_names))
@@ -132,20 +147,31 @@ class Solver(nn.Module):
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; "
                                      "check where it is computed")
             self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
-            self._checked = kind, _identity(prepared)
+            memory.checked = kind, _identity(prepared)
         return prepared
 
     def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        if type(self).precompute is Solver.precompute:
+            return parameters
         if any(value.requires_grad for value in parameters.values()):
             return self.precompute(**parameters)  # its graph serves one backward pass
         # What is computed while a graph is recorded, or in inference mode, must not be used outside of it.
         mode = current_recorder()
         context = (None if mode is None else weakref.ref(mode), torch.is_inference_mode_enabled())
-        known, known_context, result = self._precomputed
+        known, known_context, result = self._memory.precomputed
         if context != known_context or not _same(parameters, known):
-            result = self.precompute(**parameters)
-            self._precomputed = (_identity(parameters), context, result)
+            result = {name: canonical(value) for name, value in self.precompute(**parameters).items()}
+            if not any(value.requires_grad for value in result.values()):  # by weights of the solver's own
+                self._memory.precomputed = (_identity(parameters), context, result)
         return result
+
+    def _remembered(self) -> _Memory:
+        """The memory, empty if anything that the solver could read is not what it was."""
+        memory = self._memory
+        if current_recorder() is None and (memory.watch is None or not memory.watch.unchanged()):
+            memory.forget()
+            memory.watch = Watch(self)
+        return memory
 
     def _prepare_one(self, u: Tensor, name: str, value: Tensor | float) -> Tensor:
         expected = (u.shape[0], *self.parameter_shape(name))
@@ -166,7 +192,7 @@ class Solver(nn.Module):
         return value
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, **_NO_MEMORY}  # a copy has seen no tensors yet
+        return {**self.__dict__, "_memory": _Memory()}  # a copy has seen no tensors yet
 
     @property
     def label(self) -> str:
@@ -183,14 +209,11 @@ class Solver(nn.Module):
 
 
 def _identity(tensors: dict[str, Tensor]) -> dict[str, tuple]:
-    return {name: (weakref.ref(value), _version(value)) for name, value in tensors.items()}
+    return {name: (weakref.ref(value), version(value)) for name, value in tensors.items()}
 
 
 def _same(tensors: dict[str, Tensor], known: dict[str, tuple]) -> bool:
     """Are these the very tensors that ``_identity`` saw, unchanged since? Inference tensors do not say: no."""
     return tensors.keys() == known.keys() and all(
-        known[name][0]() is value and known[name][1] == _version(value) is not None for name, value in tensors.items())
+        known[name][0]() is value and known[name][1] == version(value) is not None for name, value in tensors.items())
 
-
-def _version(value: Tensor) -> int | None:
-    return None if value.is_inference() else value._version

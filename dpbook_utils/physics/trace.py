@@ -5,18 +5,17 @@ PhiFlow's eager cost is the work of building fields and shapes in Python, which 
 stays written once, in PhiFlow.   Chapter: 00_solver_as_operator.
 """
 
-import operator
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from .. import arguments
-from .graph import Graph, TraceError, current_recorder, record, traceable_padding
+from .graph import Graph, TraceError, canonical, current_recorder, record, recording
 from .program import Program, split
-from .simplify import simplify
+from .simplify import own_outputs, simplify
 from .solver import Solver
+from .watch import Latest
 
 __all__ = ["TraceError", "TracedSolver", "trace"]
 
@@ -37,7 +36,7 @@ def trace(solver: Solver, example: Tensor, **parameters: Tensor | float) -> "Tra
 
 
 class TracedSolver(Solver):
-    """A solver that replays graphs of another one's step, one graph for each kind of input."""
+    """A solver that replays graphs of another one's step, one graph for each kind of input, the last sixteen kinds."""
 
     def __init__(self, solver: Solver):
         arguments.instance("trace", "solver", solver, Solver, "a solver, such as Burgers(...): trace the solvers of a "
@@ -46,14 +45,13 @@ class TracedSolver(Solver):
         super().__init__(solver.dt, solver.state_shape)
         self.solver = solver
         self.required, self.optional = solver.required, solver.optional
-        self._graphs: dict[tuple, _Recorded] = {}
-        self._walked: tuple[list[dict], list, Hashable] = [], [], None
+        self._graphs: Latest = Latest()  # the last attribute: from now on they are the solver's
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         return self.solver.parameter_shape(name)
 
     def __setattr__(self, name: str, value) -> None:
-        if "_walked" in self.__dict__ and name[0] != "_" and name != "training":
+        if "_graphs" in self.__dict__ and name[0] != "_" and name != "training":
             raise AttributeError(f"{self.label}: a traced solver follows the one it was recorded from; "
                                  f"set {name} on that one, traced.solver.{name} = ...")
         super().__setattr__(name, value)
@@ -72,42 +70,40 @@ class TracedSolver(Solver):
         return self.solver.label
 
     def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
-        if current_recorder() is not None:
-            return self.solver.step(u, **parameters)  # part of a larger graph
+        self.solver._remembered()
+        return self._step(u, parameters)
+
+    def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         names = tuple(sorted(parameters))
-        inputs = [u.contiguous(), *(parameters[name].contiguous() for name in names)]
+        inputs = [u, *(parameters[name] for name in names)]
+        if current_recorder() is not None or not all(type(x) in (Tensor, nn.Parameter) for x in inputs):
+            return self.solver.step(u, **parameters)  # part of a larger graph, or a tensor with a mind of its own
         return self._recorded(names, inputs)(*inputs)
 
     def graph(self, u: Tensor, **parameters: Tensor) -> fx.GraphModule:
         """The step as a graph of aten operations ``(u, *values of step's parameters, sorted by name) -> [u_next]``."""
+        self.solver._remembered()
         names = tuple(sorted(parameters))
-        return self._recorded(names, [u.contiguous(), *(parameters[name].contiguous() for name in names)]).graph.module
+        return self._recorded(names, [u, *(parameters[name] for name in names)]).graph.module
 
     def _recorded(self, names: tuple[str, ...], inputs: list[Tensor]) -> "_Recorded":
-        kinds = tuple((x.shape, x.dtype, x.device) for x in inputs)
-        key = (names, kinds, self._fingerprint())
+        key = names, tuple([(x.shape, x.dtype, x.device) for x in inputs]), self.solver._memory.watch.key
         recorded = self._graphs.get(key)
-        if recorded is None or not recorded.graph.is_current:
+        if recorded is None or not recorded.is_current:
+            weights = [name for name, w in self.solver.named_parameters() if w.requires_grad]
+            if weights:
+                raise TraceError(f"{self.label}: the solver holds a trainable weight, {', '.join(weights)}, whose "
+                                 "gradient a graph would lose. Make it a physical parameter or a network's, freeze it "
+                                 "(requires_grad_(False)), or use the eager solver")
+
             def step(u, *values):
                 return self.solver.step(u, **dict(zip(names, values)))
 
-            with _apart():
-                recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
+            recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
         return recorded
 
-    def _fingerprint(self) -> Hashable:
-        """``fingerprint(self.solver)``, walked again only if some name or object in it is another one."""
-        parts, seen, value = self._walked
-        found = [x for part in parts for x in (*part, *part.values())]
-        if not parts or len(found) != len(seen) or not all(map(operator.is_, found, seen)):
-            value, modules = fingerprint(self.solver), list(self.solver.modules())
-            fixed = all(_is_fixed(v) for m in modules for name, v in vars(m).items() if name not in _INTERNAL)
-            parts = [d for m in modules for d in (vars(m), m._modules, m._buffers, m._parameters)] if fixed else []
-            self._walked = parts, [x for part in parts for x in (*part, *part.values())], value
-        return value
-
     def __getstate__(self) -> dict:
-        return {**super().__getstate__(), "_graphs": {}, "_walked": ([], [], None)}  # a copy records anew
+        return {**super().__getstate__(), "_graphs": Latest()}  # a copy records anew
 
 
 class _Recorded:
@@ -115,24 +111,31 @@ class _Recorded:
 
     def __init__(self, label: str, step: Callable, inputs: list[Tensor]):
         self.label, self.step = label, step
-        u, *values = (x.detach().clone() for x in inputs)
-        self.examples = [[_off_kinks(u), *values], [_unseen(u), *values]]
-        self.graph = self._record(lambda *x: [step(*x)], self.examples[0])
         self.programs: dict[tuple[bool, ...], tuple[Program, Program | None]] = {}
-        for example in self.examples:
-            _check(label, step, self.plain, example)
-            _check(label, step, lambda *x: _Replay.apply(self, *x), example)
+        self.graphs: list[Graph] = []
+        with recording(inputs[0].device):
+            u, *values = (canonical(x.detach().clone()) for x in inputs)
+            self.examples = [[_off_kinks(u), *values], [_unseen(u), *values]]
+            self.graph = self._record(lambda *x: [step(*x)], self.examples[0])
+            own_outputs(self.graph.fx)
+            for example in self.examples:
+                check(label, step, [self.plain, lambda *x: _Replay.apply(self, *x)], example)
+
+    @property
+    def is_current(self) -> bool:
+        """No tensor that the step read while it was recorded has been changed since."""
+        return all([graph.is_current for graph in self.graphs if graph.watched])
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         if torch._C._functorch.peek_interpreter_stack() or torch.autograd.forward_ad._current_level >= 0:
             return self.plain(*inputs)  # torch.func or forward mode wants to see every operation
-        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        if torch.is_grad_enabled() and any([x.requires_grad for x in inputs]):
             return _Replay.apply(self, *inputs)
         forward, _ = self.program((False,) * len(inputs))
         return forward(*inputs)[0]
 
     def plain(self, *inputs: Tensor) -> Tensor:
-        return self.graph(*inputs)[0]
+        return self.graph(*map(canonical, inputs))[0]
 
     def program(self, needed: tuple[bool, ...]) -> tuple[Program, Program | None]:
         """The forward pass, which also returns what the backward pass of the needed inputs takes, and that pass."""
@@ -142,25 +145,27 @@ class _Recorded:
             else:
                 def step_and_gradients(g, *inputs):
                     leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
-                    with torch.enable_grad():
-                        u_next = self.step(*leaves)
-                        wanted = [x for x in leaves if x.requires_grad]
-                        return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
+                    u_next = self.step(*leaves)
+                    wanted = [x for x in leaves if x.requires_grad]
+                    return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
 
-                # Contiguous, like the gradients that run_backward is given: the recorded strides must hold.
-                g = torch.ones_like(self.plain(*self.examples[0]), memory_format=torch.contiguous_format)
-                with _apart():
-                    joint = self._record(step_and_gradients, [g, *self.examples[0]])
+                with recording(self.examples[0][0].device):
+                    g = torch.ones_like(self.plain(*self.examples[0]), memory_format=torch.contiguous_format)
+                    joint = self._record(step_and_gradients, [canonical(g), *self.examples[0]])
                 self.programs[needed] = split(joint)
         return self.programs[needed]
 
     def _record(self, function: Callable, inputs: list[Tensor]) -> Graph:
+        before = [x._version for x in inputs]
         try:
-            with traceable_padding():
-                graph = record(function, inputs)
+            graph = record(function, inputs)
         except Exception as error:
             raise TraceError(f"{self.label}: the step cannot be recorded: {error}. {_HINT}") from error
+        if before != [x._version for x in inputs] or not graph.is_current:
+            raise TraceError(f"{self.label}: the step writes in place to its input or to a tensor that the solver "
+                             "holds; let it return a new tensor")
         simplify(graph)
+        self.graphs.append(graph)
         return graph
 
 
@@ -186,40 +191,9 @@ class _Replay(torch.autograd.Function):
             u_next = ctx.recorded.plain(*inputs)
             found = torch.autograd.grad(u_next, wanted, g, create_graph=True, materialize_grads=True)
         else:
-            found = ctx.run_backward(g.contiguous(), *kept)
+            found = ctx.run_backward(g, *kept)
         found = iter(found)
         return None, *(next(found) if need else None for need in needed)
-
-
-# Attributes that every module has, and the solvers' own memory: no part of what a module does.
-_INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_checked", "_precomputed", "_graphs", "_walked"}
-
-
-def fingerprint(value) -> Hashable:
-    """What a graph bakes in: the plain attributes of a module and of its parts, and which tensors they hold."""
-    if isinstance(value, nn.Module):
-        return tuple(
-            (type(module), *((name, fingerprint(v)) for name, v in vars(module).items() if name not in _INTERNAL),
-             *map(id, module._buffers.values()), *map(id, module._parameters.values())) for module in value.modules())
-    if isinstance(value, Tensor):
-        return id(value), value._version
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, (list, tuple)):
-        return tuple(map(fingerprint, value))
-    if isinstance(value, dict):
-        return tuple((name, fingerprint(v)) for name, v in value.items())
-    if hasattr(value, "__dict__") and not callable(value):
-        return type(value), fingerprint(vars(value))
-    return type(value), value
-
-
-def _is_fixed(value) -> bool:
-    """The same object has the same fingerprint for ever."""
-    if isinstance(value, tuple):
-        return all(map(_is_fixed, value))
-    plain = callable(value) or not hasattr(value, "__dict__")
-    return plain and not isinstance(value, (nn.Module, Tensor, np.ndarray, list, dict))
 
 
 _HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative "
@@ -242,28 +216,60 @@ def _scale(u: Tensor) -> float:
 
 
 def _noise(u: Tensor, seed: int) -> Tensor:
-    return torch.randn(u.shape, generator=torch.Generator().manual_seed(seed), dtype=u.dtype).to(u.device)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(u.shape, generator=generator, dtype=u.dtype, device="cpu").to(u.device)
 
 
-def _check(label: str, step, graph, inputs: list[Tensor]) -> None:
-    """Compare values and vector-Jacobian products of the graph with those of the step."""
-    expected, expected_gradients = _value_and_gradients(step, inputs)
-    again, _ = _value_and_gradients(step, inputs)
-    found, found_gradients = _value_and_gradients(graph, inputs)
-    if not torch.equal(expected, again) and torch.isfinite(expected).all():
+def check(label: str, step: Callable, graphs: list[Callable], inputs: list[Tensor]) -> None:
+    """Compare values and vector-Jacobian products of each graph with those of the step, in several memory layouts.
+
+    Raises: TraceError for a difference, and for a step that cannot be replayed.
+    """
+    expected = _value(step, inputs)
+    if not torch.equal(expected, _value(step, inputs)) and torch.isfinite(expected).all():
         raise TraceError(f"{label}: two calls of the step on the same state differ (random numbers or a counter?); "
                          "it cannot be replayed")
     if expected.dtype != inputs[0].dtype:
         raise TraceError(f"{label}: the step turns {inputs[0].dtype} into {expected.dtype}; it must keep the state's "
                          "dtype")
-    pairs = [("value", expected, found)]
-    pairs += [("gradient", e, f) for e, f in zip(expected_gradients, found_gradients)]
-    for what, e, f in pairs:
-        if not agree(e, f):
-            raise TraceError(f"{label}: the {what} of the recorded graph differs from the step's by "
-                             f"{float((e - f).abs().max()):.3g}, its largest entry being {float(e.abs().max()):.3g}. "
-                             f"{_HINT} A backward written as torch.autograd.Function is lost: use "
-                             "torch.library.custom_op.")
+    g = torch.linspace(-1, 1, expected.numel(), dtype=expected.dtype, device=expected.device)
+    g = g.cos().view(expected.shape)
+    same = g.new_ones(()).expand(expected.shape)  # another cotangent, whose values are equal
+    for cotangents in (layouts(g), {"expanded": same}):
+        right = _value_and_gradients(step, inputs, next(iter(cotangents.values())))
+        for name, cotangent in cotangents.items():
+            moved = [layouts(x).get(name, x) for x in inputs]
+            for graph in graphs:
+                for i, (e, f) in enumerate(zip(right, _value_and_gradients(graph, moved, cotangent))):
+                    if not agree(e, f):
+                        raise TraceError(
+                            f"{label}: the {'gradient' if i else 'value'} of the recorded graph differs from the "
+                            f"step's by {float((e - f).abs().max()):.3g}, its largest entry being "
+                            f"{float(e.abs().max()):.3g} (tensors {name}). {_HINT} A backward written as "
+                            "torch.autograd.Function is lost: use torch.library.custom_op.")
+
+
+def layouts(x: Tensor) -> dict[str, Tensor]:
+    """The same values laid out in memory in several ways."""
+    x, backwards = canonical(x), tuple(reversed(range(x.ndim)))
+    padded = x.new_zeros([2 * n + 1 for n in x.shape])
+    sliced = padded[tuple(slice(1, None, 2) for _ in x.shape)].copy_(x)
+    odd = [7 if n == 1 else stride for n, stride in zip(x.shape, x.stride())]
+    return {"contiguous": x, "transposed": x.permute(backwards).contiguous().permute(backwards), "sliced": sliced,
+            "with odd strides": x.as_strided(x.shape, odd)}
+
+
+def _value(step: Callable, inputs: list[Tensor]) -> Tensor:
+    with torch.no_grad():
+        return step(*inputs)
+
+
+def _value_and_gradients(step: Callable, inputs: list[Tensor], g: Tensor) -> list[Tensor]:
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    value, gradients = step(*leaves), [None] * len(leaves)
+    if value.requires_grad:
+        gradients = torch.autograd.grad(value, leaves, g, allow_unused=True)
+    return [value.detach(), *(torch.zeros_like(x) if y is None else y for x, y in zip(leaves, gradients))]
 
 
 def agree(expected: Tensor, found: Tensor) -> bool:
@@ -274,18 +280,3 @@ def agree(expected: Tensor, found: Tensor) -> bool:
     scale = expected[finite].abs().amax() if finite.any() else 0
     return bool(((expected - found)[finite].abs() <= 1e3 * torch.finfo(expected.dtype).eps * scale).all())
 
-
-def _value_and_gradients(step, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    with torch.enable_grad():
-        value = step(*leaves)
-        weights = torch.linspace(-1, 1, value.numel(), dtype=value.dtype, device=value.device).cos().view(value.shape)
-        gradients = [None] * len(leaves)
-        if value.requires_grad:
-            gradients = torch.autograd.grad(value, leaves, weights, allow_unused=True)
-    return value.detach(), [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients)]
-
-
-def _apart():
-    """What recording saves for its own backward passes is no business of a checkpointed step that it happens in."""
-    return torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)

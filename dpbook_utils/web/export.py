@@ -16,7 +16,7 @@ from ..gradients import FullGradient, NoSolverGradient, Pushforward, Truncated
 from ..losses import every_step, final_step
 from ..noise import GaussianNoise
 from ..objectives import Objective, from_batch, from_input
-from ..physics.graph import record, traceable_padding
+from ..physics.graph import canonical, record, traceable_padding
 from ..physics.simplify import simplify
 from ..physics.solver import select, solvers
 from ..rollout import operators
@@ -39,8 +39,8 @@ class Library:
     def program(self, function: Callable, inputs: Mapping[str, Tensor], outputs: Sequence[str],
                 first: int | None = None) -> dict:
         """The program of ``function(*tensors) -> [tensors]``; its regions have the names of inputs and outputs."""
-        return self.traced(function, [x.detach().clone() for x in inputs.values()], [(name, 0) for name in inputs],
-                           [(name, 0) for name in outputs], first)
+        values = [canonical(x.detach().clone()) for x in inputs.values()]
+        return self.traced(function, values, [(name, 0) for name in inputs], [(name, 0) for name in outputs], first)
 
     def traced(self, function: Callable, inputs: Sequence[Tensor], places: Sequence[Place], outputs: Sequence[Place],
                first: int | None) -> dict:
@@ -70,7 +70,7 @@ class Library:
                 return [value.detach(), *torch.autograd.grad(value, [u, *weights], g, materialize_grads=True)]
 
         # The weights themselves: the operator holds them. All else is its own tensor, by which its node is found.
-        inputs = [*(x.detach().clone(memory_format=torch.contiguous_format) for x in (u, u, *parameters.values())),
+        inputs = [*(canonical(x.detach().clone()) for x in (u, u, *parameters.values())),
                   *weights]
         return self.traced(joint, inputs, [("g", 0), ("u", 0), *((name, 0) for name in parameters),
                                            *(("weights", places[w]) for w in weights)],

@@ -1,0 +1,276 @@
+"""What code can read besides its inputs, and whether it is still the same.   Chapter: 00_solver_as_operator.
+
+A recorded graph, coefficients computed once and parameters checked once hold for as long as nothing changes that the
+solver could read. ``Watch`` finds all of that once and compares it quickly at every call.
+"""
+
+import functools
+import operator
+import sys
+import types
+from collections.abc import Hashable, Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Attributes that every module has, and the solvers' own memory: no part of what a module does.
+_INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_memory", "_graphs"}
+_COMPARED = 1024  # numbers of a tensor whose values are compared; of a larger one these many, spread over it
+
+
+class Watch:
+    """Everything that a module or function can read besides its inputs, as it is when the watch is made.
+
+    That is: attributes of the module, of its parts and of its own classes, and what they hold in lists, dictionaries,
+    sets and objects; tensors and NumPy arrays with their values; defaults, closures and globals of functions, and of
+    the functions that they call; torch's default dtype. Code of installed libraries counts as fixed.
+
+    Changes of a tensor's values that PyTorch does not count (through ``.data`` or a NumPy view) are found by comparing
+    the values: all of up to 1024, 1024 of a larger tensor; on a GPU, where reading is a wait, none. A tensor that needs
+    a gradient is watched for being the same tensor, not for its values.
+
+    Attributes:
+        key: equal for two watches if all of that was the same.
+    """
+
+    def __init__(self, value):
+        self._dicts: list[Mapping] = []
+        self._sequences: list[Iterable] = []
+        self._globals: list[tuple[dict, str]] = []
+        self._cells: list[types.CellType] = []
+        self._slots: list[tuple[object, str]] = []
+        self._values: list[_TensorValues | _ArrayValues] = []
+        self._known: dict[int, tuple[int, object]] = {}
+        self._dtype = torch.get_default_dtype()
+        self.key = Key((self._dtype, self._walk(value)))
+        self._seen = self._look()
+
+    def unchanged(self) -> bool:
+        found, seen = self._look(), self._seen
+        return (len(found) == len(seen) and all(map(operator.is_, found, seen))
+                and torch.get_default_dtype() is self._dtype and all(x.unchanged() for x in self._values))
+
+    def _look(self) -> list:
+        found = [x for part in self._dicts for x in (*part, *part.values())]
+        if self._sequences:
+            found += [x for part in self._sequences for x in part]
+        if self._globals:
+            found += [space.get(name) for space, name in self._globals]
+        if self._cells:
+            found += map(_content, self._cells)
+        if self._slots:
+            found += [getattr(value, name, None) for value, name in self._slots]
+        return found
+
+    def _walk(self, value) -> Hashable:
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+            return type(value), value
+        if id(value) in self._known:
+            return "again", self._known[id(value)][0]
+        self._known[id(value)] = len(self._known), value  # held, so that no other object gets its id
+        if isinstance(value, (Tensor, np.ndarray)):
+            watched = _TensorValues(value) if isinstance(value, Tensor) else _ArrayValues(value)
+            self._values.append(watched)
+            return watched.key
+        if isinstance(value, nn.Module):
+            return self._module(value)
+        if isinstance(value, (list, tuple, set, frozenset)):
+            self._sequences.append(value)
+            return type(value), *map(self._walk, value)
+        if isinstance(value, dict):
+            return type(value), self._items(value)
+        if isinstance(value, type):
+            return self._class(value)
+        for kind, parts in _PARTS.items():
+            if isinstance(value, kind):
+                return kind, *(self._walk(getattr(value, name)) for name in parts)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if hasattr(value, "__wrapped__"):  # functools.lru_cache
+            return value, self._walk(value.__wrapped__)
+        if isinstance(value, types.ModuleType) or _library(type(value).__module__) == "other":
+            return _Same(value)
+        return self._object(value)
+
+    def _items(self, mapping: Mapping) -> Hashable:
+        self._dicts.append(mapping)
+        return tuple((name, self._walk(x)) for name, x in mapping.items())
+
+    def _module(self, module: nn.Module) -> Hashable:
+        self._dicts.append(vars(module))
+        own = tuple((name, self._walk(x)) for name, x in vars(module).items() if name not in _INTERNAL)
+        parts = (module._modules, module._buffers, module._parameters, module._forward_hooks, module._forward_pre_hooks)
+        return self._walk(type(module)), own, *map(self._items, parts)
+
+    def _class(self, cls: type) -> Hashable:
+        """The class, with what its code and attributes are if it is the user's own."""
+        found = [cls]
+        for base in cls.__mro__:
+            if _library(base.__module__) is None and (base is cls or id(base) not in self._known):
+                self._known.setdefault(id(base), (len(self._known), base))
+                self._dicts.append(vars(base))
+                found.append(tuple((name, self._walk(x)) for name, x in vars(base).items() if name not in _OF_CLASSES))
+        return tuple(found)
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        origin = _library(function.__globals__.get("__name__", ""))
+        if origin == "other":
+            return function, self._walk(getattr(function, "__wrapped__", None))
+        cells = function.__closure__ or ()
+        self._cells += cells
+        parts = [self._walk(_content(cell)) for cell in cells]
+        parts += [self._walk(function.__defaults__), self._walk(function.__kwdefaults__)]
+        if origin is None:
+            parts += self._read(function.__globals__, set(_names(function.__code__)))
+        return function, *parts
+
+    def _read(self, space: dict, names: set[str]) -> list[Hashable]:
+        """Those of the names that are globals, with attributes of modules among them."""
+        found = []
+        for name in sorted(names & space.keys()):
+            self._globals.append((space, name))
+            value = space[name]
+            if not isinstance(value, types.ModuleType):
+                found.append((name, self._walk(value)))
+            elif _library(value.__name__) is None:
+                found.append((name, *self._read(vars(value), names)))
+        return found
+
+    def _object(self, value) -> Hashable:
+        slots = [name for cls in type(value).__mro__ for name in _slot_names(cls)]
+        self._slots += [(value, name) for name in slots]
+        parts = [self._walk(getattr(value, name, None)) for name in slots]
+        if not hasattr(value, "__dict__"):
+            return type(value), _Same(value), *parts
+        return self._walk(type(value)), self._items(vars(value)), *parts
+
+
+class Latest(dict):
+    """The values of the keys that were used last, sixteen of them."""
+
+    size = 16
+
+    def get(self, key: Hashable):
+        value = self.pop(key, None)
+        if value is not None:
+            self[key] = value
+        return value
+
+    def __setitem__(self, key: Hashable, value) -> None:
+        super().__setitem__(key, value)
+        while len(self) > self.size:
+            self.pop(next(iter(self)), None)
+
+
+class Key:
+    """A key whose hash is computed once."""
+
+    def __init__(self, value: Hashable):
+        self.value, self._hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Key) and self.value == other.value
+
+
+class _Same:
+    """An object as a key that equals only itself, whatever its own ``==`` says."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+
+class _TensorValues:
+    def __init__(self, value: Tensor):
+        self.value, self.state, self.seen = value, _state(value), None
+        if not value.requires_grad and value.device.type == "cpu" and value.layout is torch.strided:
+            self.seen = _sample(value).clone()
+        self.key = (Tensor, _Same(value), self.state, None if self.seen is None else _bytes(self.seen))
+
+    def unchanged(self) -> bool:
+        if _state(self.value) != self.state:
+            return False
+        if self.seen is None:
+            return True
+        now = _sample(self.value)
+        return torch.equal(now, self.seen) or _bytes(now) == _bytes(self.seen)  # NaN differs from itself
+
+
+class _ArrayValues:
+    def __init__(self, value: np.ndarray):
+        self.value, self.seen = value, value.tobytes()
+        self.key = (value.shape, value.dtype.str, self.seen)
+
+    def unchanged(self) -> bool:
+        return (self.value.shape, self.value.dtype.str) == self.key[:2] and self.value.tobytes() == self.seen
+
+
+def version(value: Tensor) -> int | None:
+    """How often PyTorch has seen the tensor changed in place. Inference tensors do not say: None."""
+    return None if value.is_inference() else value._version
+
+
+def _state(value: Tensor) -> tuple:
+    if value.requires_grad:
+        return True, value.shape, value.dtype, value.device
+    return False, version(value), value.data_ptr() if value.layout is torch.strided else None, value.shape
+
+
+def _sample(value: Tensor) -> Tensor:
+    value = value.detach()
+    if value.numel() <= _COMPARED or value.is_inference():  # of an inference tensor the version does not help
+        return value
+    return value.reshape(-1)[::value.numel() // _COMPARED]
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.resolve_conj().resolve_neg().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
+# Objects that wrap others, and where.
+_PARTS = {types.MethodType: ("__func__", "__self__"), functools.partial: ("func", "args", "keywords"),
+          property: ("fget",), staticmethod: ("__func__",), classmethod: ("__func__",),
+          functools.cached_property: ("func",), types.MappingProxyType: ()}
+_OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__slots__",
+               "__firstlineno__", "__static_attributes__", "__parameters__", "__orig_bases__"}
+
+
+@functools.cache
+def _library(module: str) -> str | None:
+    """"own" for this package, "other" for an installed or standard library, None for code of the user's."""
+    root = module.partition(".")[0]
+    if root == __name__.partition(".")[0]:
+        return "own"
+    if root in sys.stdlib_module_names or root == "builtins":
+        return "other"
+    path = getattr(sys.modules.get(root), "__file__", None) or ""
+    return "other" if "site-packages" in path or "dist-packages" in path else None
+
+
+def _names(code: types.CodeType) -> Iterable[str]:
+    """The names of globals and attributes in a function's code, and in the functions within it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _slot_names(cls: type) -> Iterable[str]:
+    slots = vars(cls).get("__slots__", ())
+    return [name for name in ([slots] if isinstance(slots, str) else slots) if name not in ("__dict__", "__weakref__")]
+
+
+def _content(cell: types.CellType):
+    try:
+        return cell.cell_contents
+    except ValueError:  # assigned later
+        return None
