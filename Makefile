@@ -62,6 +62,8 @@ clean:  ## delete what was built; delete .venv by hand to set up anew
 	rm -rf _build .cache .pytest_cache .ruff_cache
 
 # A .venv that is there already is kept: a PyTorch build put into it first (for a CPU only, say) stays.
+NOT_SET_UP := echo "The environment .venv could not be set up, for the reason above: repeat the command when it is" \
+	"gone (on a full disk: .venv needs 2 GB, and 8 GB with PyTorch's CUDA libraries)."
 ANOTHER = make $(MAKECMDGOALS) PYTHON=/path/to/python3
 $(READY): requirements.txt pyproject.toml
 	@test -w . || { echo "$(CURDIR) cannot be written to: clone the repository into a folder that can."; exit 1; }
@@ -73,11 +75,9 @@ $(READY): requirements.txt pyproject.toml
 	    case " $(VERSIONS) " in *" $$version "*) echo "Taking Python $$version: $$python";; *) \
 	        echo "$$python is Python $$version, and one of $(VERSIONS) is needed: $(ANOTHER)" \
 	            "(delete a .venv of another version first)"; exit 1;; esac; \
-	    test -x $(BIN)/python || "$$python" -m venv .venv || { rm -rf .venv; exit 1; }
+	    test -x $(BIN)/python || "$$python" -m venv .venv || { rm -rf .venv; $(NOT_SET_UP); exit 1; }
 	@{ $(BIN)/python -m pip install -r requirements.txt && \
-	    $(BIN)/python -m pip install --no-deps --no-build-isolation --editable .; } || { \
-	    echo "The environment .venv could not be set up, for the reason above: repeat the command when it is gone" \
-	        "(a full disk: .venv needs 2 GB, and 8 GB with PyTorch's CUDA libraries)."; exit 1; }
+	    $(BIN)/python -m pip install --no-deps --no-build-isolation --editable .; } || { $(NOT_SET_UP); exit 1; }
 	@touch $@
 
 # Debian's, where apt-get is there and may be used; the tests say what to do elsewhere.
