@@ -58,7 +58,8 @@ class Times:
             if path.exists():
                 for mode, seconds in json.loads(path.read_text(encoding="utf-8")).items():
                     self.all.setdefault(mode, {}).update(seconds)
-        self.expected = self.all.get(settings.mode(), {})
+        self.known = self.all.get(settings.mode(), {})
+        self.expected = self.known or next(iter(self.all.values()), {})  # the other mode's tell the order
         self.mean = sum(self.expected.values()) / len(self.expected) if self.expected else 1.0
         self.new: dict[str, float] = {}
 
@@ -77,7 +78,7 @@ class Times:
         return max(sum(left) / workers, max(left, default=0.0))
 
     def save(self) -> None:
-        latest = {**self.expected, **{page: round(seconds, 1) for page, seconds in self.new.items()}}
+        latest = {**self.known, **{page: round(seconds, 1) for page, seconds in self.new.items()}}
         text = json.dumps({**self.all, settings.mode(): latest}, indent=1, sort_keys=True)
         write(self.path, text + "\n")
 
@@ -161,7 +162,7 @@ def execute(pages: list[Page], times: Times) -> None:
     by_name = {page.name: page for page in pages}
     order = times.longest_first(list(by_name))
     print(f"{len(pages)} pages to execute, {workers} at a time"
-          + (f"; about {minutes(times.left({}, order, workers))}" if times.expected and pages else ""), flush=True)
+          + (f"; about {minutes(times.left({}, order, workers))}" if times.known and pages else ""), flush=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the kernels inherit it
     pool = ThreadPoolExecutor(workers)
     futures = {pool.submit(by_name[name].execute): name for name in order}

@@ -251,6 +251,16 @@ def test_order_and_time_left(command, tmp_path):
     assert command.Times().expect("c") == 40
 
 
+def test_the_other_modes_times_tell_the_order_only(command, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/seconds.json").write_text('{"full": {"a": 10, "b": 40}}')
+    times = command.Times()
+    assert times.longest_first(["a", "b"]) == ["b", "a"] and not times.known
+    times.new = {"a": 1.0}
+    times.save()
+    assert json.loads(times.path.read_text()) == {"full": {"a": 10, "b": 40}, "short": {"a": 1.0}}
+
+
 @pytest.mark.parametrize("number", ("ENOSPC", "EROFS", "EACCES"))
 def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(command, number, monkeypatch, capsys, tmp_path):
     code = getattr(command.errno, number)
