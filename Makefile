@@ -1,15 +1,19 @@
 # Two commands: `make book` and `make test`. Each sets up what is missing first. `make help` lists all.
 
-PYTHON ?= python3.11
+# The newest that works and can make an environment: a name on the path may be a shim that only says what it cannot run.
+VERSIONS := 3.13 3.12 3.11
+PYTHON ?= $(shell for version in $(VERSIONS); do \
+	    python$$version -c "import ensurepip, venv" 2>/dev/null && echo python$$version && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-BUILD := $(BIN)/jupyter-book build . -n -W --keep-going
+BUILD := $(BIN)/python book/build.py
 PYTEST := $(BIN)/python -m pytest
 EXPERIMENTS := $(BIN)/python -m dpbook_utils.experiments
 MODE ?= short
 PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
+PARTS := unit notebooks pages
 
 .PHONY: help book lab results bench test unit notebooks pages node chromium clean
 
@@ -19,7 +23,13 @@ help:  ## list the commands
 book: $(READY)  ## execute the chapters and build _build/html/index.html
 	DPBOOK_MODE=full $(BUILD)
 
-test: unit notebooks pages  ## everything below: units, notebooks, book, browser
+test: $(READY)  ## everything below, whatever fails of it: units, notebooks, book, browser
+	@trap 'exit 130' INT TERM; failed=0; report=; for part in $(PARTS); do \
+	    start=$$(date +%s); outcome=passed; \
+	    $(MAKE) --no-print-directory $$part || { outcome=FAILED; failed=1; }; \
+	    took=$$(($$(date +%s) - start)); \
+	    report="$$report$$part: $$outcome in $$((took / 60)) min $$((took % 60)) s\n"; \
+	done; printf "\n$$report"; exit $$failed
 
 unit: $(READY) node  ## the package and the repository
 	$(PYTEST) --durations=10 $(addprefix --ignore=,$(PAGES))
@@ -29,8 +39,8 @@ notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
 	    --dist loadscope --durations=10 notebooks
 
 pages: $(READY) chromium  ## the book in short mode, its pages and a real browser on them
-	DPBOOK_MODE=short $(BUILD) --path-output $(SHORT)
-	DPBOOK_HTML=$(SHORT)/_build/html $(PYTEST) $(PAGES)
+	@DPBOOK_MODE=short $(BUILD) --output $(SHORT); built=$$?; \
+	    DPBOOK_HTML=$(SHORT)/_build/html $(PYTEST) $(PAGES) && exit $$built
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -39,21 +49,36 @@ results: $(READY)  ## compute what is missing of every study (hours), then print
 	@failed=0; for id in $$($(EXPERIMENTS) list | awk 'NR > 1 { print $$1 }'); do \
 	    $(EXPERIMENTS) run $$id || failed=1; done; $(EXPERIMENTS) claims; exit $$failed
 
-bench: $(READY)  ## speed and memory, side by side with JAX
-	$(BIN)/python -m pip install -r requirements-bench.txt
-	$(BIN)/python -m benchmarks
+bench: .bench/.ready  ## speed and memory, side by side with JAX
+	PYTHONPATH=.bench $(BIN)/python -m benchmarks
+
+# Beside .venv, not in it: what the benchmarks compare with is out of sight of everything else.
+.bench/.ready: $(READY) requirements-bench.txt
+	rm -rf .bench
+	$(BIN)/python -m pip install --no-deps --target .bench -r requirements-bench.txt
+	touch $@
 
 clean:  ## delete what was built; delete .venv by hand to set up anew
 	rm -rf _build .cache .pytest_cache .ruff_cache
 
 # A .venv that is there already is kept: a PyTorch build put into it first (for a CPU only, say) stays.
+NOT_SET_UP := echo "The environment .venv could not be set up, for the reason above: repeat the command when it is" \
+	"gone (on a full disk: .venv needs 2 GB, and 8 GB with PyTorch's CUDA libraries)."
+ANOTHER = make $(MAKECMDGOALS) PYTHON=/path/to/python3
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -r requirements.txt
-	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
-	touch $@
+	@test -w . || { echo "$(CURDIR) cannot be written to: clone the repository into a folder that can."; exit 1; }
+	@if test -x $(BIN)/python; then python=$(BIN)/python; else python="$(PYTHON)"; fi; \
+	    test -n "$$python" || { echo "No Python of $(VERSIONS) that can make an environment was found: install one" \
+	        "(Debian: apt-get install python3-venv), or say where it is: $(ANOTHER)"; exit 1; }; \
+	    version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || { \
+	        echo "$$python cannot be run: name a Python of $(VERSIONS): $(ANOTHER)"; exit 1; }; \
+	    case " $(VERSIONS) " in *" $$version "*) echo "Taking Python $$version: $$python";; *) \
+	        echo "$$python is Python $$version, and one of $(VERSIONS) is needed: $(ANOTHER)" \
+	            "(delete a .venv of another version first)"; exit 1;; esac; \
+	    test -x $(BIN)/python || "$$python" -m venv .venv || { rm -rf .venv; $(NOT_SET_UP); exit 1; }
+	@{ $(BIN)/python -m pip install -r requirements.txt && \
+	    $(BIN)/python -m pip install --no-deps --no-build-isolation --editable .; } || { $(NOT_SET_UP); exit 1; }
+	@touch $@
 
 # Debian's, where apt-get is there and may be used; the tests say what to do elsewhere.
 DEBIAN = { command -v apt-get && if [ "$$(id -u)" = 0 ]; then \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The chapters in Colab's image: its Python, torch and numpy, the package as `pip install` brings it, short mode.
+# The chapters in Colab's image: its Python, torch and numpy, the package as `pip install` brings it, as a reader runs them.
 set -euo pipefail
 
 versions() { python3 -c 'from importlib.metadata import version as v; print("torch", v("torch"), "numpy", v("numpy"))'; }
@@ -13,4 +13,4 @@ echo "$after"
 pip install --quiet nbval
 # Away from the checkout, so that the installed package is the one that runs.
 cp -r notebooks /tmp/notebooks && cd /tmp/notebooks
-DPBOOK_MODE=short python3 -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 .
+DPBOOK_MODE=full python3 -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 .

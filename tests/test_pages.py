@@ -224,7 +224,7 @@ def test_the_example_with_ones_own_solver(root, monkeypatch, capsys):
 
 
 def test_what_a_page_depends_on_decides_whether_it_is_executed_again(tmp_path):
-    cache = extension("execution_cache")
+    cache = extension("executed_pages")
     seen = {cache.fingerprint(tmp_path)}
     for name in ("results/e00/a.json", "results/benchmarks.json", "benchmarks/report.py", "_toc.yml",
                  "dpbook_utils/experiments/pages.py"):
