@@ -15,7 +15,7 @@ PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
 SHORT := _build/short
 PARTS := unit notebooks pages
 
-.PHONY: help book lab results bench test unit notebooks pages node chromium clean
+.PHONY: help book lab results outcomes bench test unit notebooks pages portable node chromium clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,10 @@ test: $(READY)  ## everything below, whatever fails of it: units, notebooks, boo
 	done; printf "\n$$report"; exit $$failed
 
 unit: $(READY) node  ## the package and the repository
-	$(PYTEST) --durations=10 $(addprefix --ignore=,$(PAGES))
+	$(PYTEST) -n logical --maxprocesses 4 --dist loadfile --durations=10 $(addprefix --ignore=,$(PAGES))
+
+portable: $(READY)  ## checks, identities and chapters again with the rounding of other processors (PROFILE=fft: one)
+	$(BIN)/python -m tests.portable $(PROFILE)
 
 notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
 	DPBOOK_MODE=$(MODE) $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n logical --maxprocesses 4 \
@@ -48,6 +51,9 @@ lab: $(READY)  ## JupyterLab on the notebooks
 results: $(READY)  ## compute what is missing of every study (hours), then print the verdicts
 	@failed=0; for id in $$($(EXPERIMENTS) list | awk 'NR > 1 { print $$1 }'); do \
 	    $(EXPERIMENTS) run $$id || failed=1; done; $(EXPERIMENTS) claims; exit $$failed
+
+outcomes: $(READY)  ## repeat what the chapters show live (hours), and say how often it held
+	$(BIN)/python -m dpbook_utils.experiments.outcomes run
 
 bench: .bench/.ready  ## speed and memory, side by side with JAX
 	PYTHONPATH=.bench $(BIN)/python -m benchmarks

@@ -23,7 +23,7 @@ NUMBERS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob(
            if path.stem.removeprefix("test_") not in ELSEWHERE]
 
 PARTS = {
-    "checks": ["tests/test_checks.py", "--dist", "worksteal"],
+    "checks": ["tests/test_checks.py", "-m", "long or not long", "--dist", "worksteal"],
     "identities": [*NUMBERS, "--dist", "loadfile"],
     "chapters": ["notebooks", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "--dist", "loadscope"],
 }
