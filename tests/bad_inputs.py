@@ -260,7 +260,7 @@ _ACCEPTED = {
         data.initial.random_fourier decay; data.initial.random_velocity decay;
         evaluation.time_to_decorrelation threshold; networks.ConvResNet output_scale""",
     "0": """
-        explorer.playground.Playground noise; networks.Ensemble.member index""",
+        explorer.playground.Playground noise; trainer_samples.trainer noise; networks.Ensemble.member index""",
     "0, 1.5, 1e30, scalar array": """
         experiments.setups.Setup sigma; noise.GaussianNoise sigma; noise.RandomWalkNoise sigma;
         noise.ShapedNoise sigma""",

@@ -23,6 +23,7 @@ from dpbook_utils.physics.phiflow import precision_and_device
 from dpbook_utils.physics.trace import trace
 from dpbook_utils.rollout import Rollout, Sequential, repeat
 from dpbook_utils.training import fit
+from dpbook_utils.web import Library, Unsupported, export
 
 U = torch.randn(4, 1, 16, generator=torch.Generator().manual_seed(0))
 R = torch.randn(4, 2, 1, 16, generator=torch.Generator().manual_seed(1))
@@ -68,11 +69,6 @@ def test_bad_values_are_refused_in_one_sentence(name):
 
 # Slips of one kind ----------------------------------------------------------------------------------------------------
 
-class Quiet(nn.Module):
-    def forward(self, u):
-        return u
-
-
 SLIPS = {
     "trace a chain": (lambda: trace(Sequential(P, Additive(network())), U, viscosity=0.01), "give a solver, .* one by"),
     "trace a repetition": (lambda: trace(repeat(P, 8), U, viscosity=0.01), "trace: solver is a Sequential"),
@@ -100,18 +96,18 @@ SLIPS = {
     "a solver's class": (lambda: Rollout(Burgers, 2), "step is the class Burgers; give an operator built from it"),
     "steps as text": (lambda: Rollout(P, "2"), "num_steps is '2'; give a whole number"),
     "steps with a point": (lambda: Rollout(P, 2.0), "num_steps is 2.0; give a whole number"),
-    "half a place": (lambda: Rollout(P, 2, record_after=0.5), "record_after is 0.5; give a whole number of -1 ... 0"),
+    "half an operator": (lambda: Rollout(P, 2, record_after=0.5), "record_after is 0.5; give a whole number of -1"),
     "truncated": (lambda: Truncated(2.5), "every is 2.5; give a whole number of at least 1"),
     "weights in a list": (lambda: TrajectoryLoss([0.5, 0.5]), r"weights is \[0.5, 0.5\]; give a placement"),
     "torch's metric": (lambda: objective(metric=nn.functional.mse_loss)(U, R), r"mse_loss gives \(\), expected"),
-    "targets named": (lambda: Objective(Rollout(P, 1), TrajectoryLoss(every_step), "batch"), "give from_batch, from_"),
+    "targets by name": (lambda: Objective(Rollout(P, 1), TrajectoryLoss(every_step), "batch"), "give from_batch"),
     "targets not made": (lambda: Objective(Rollout(P, 1), TrajectoryLoss(every_step), from_solver), "what it returns"),
     "double reference": (lambda: objective()(U, R.double()), r"reference is torch.float64 .* use reference.to\(u0\)"),
     "NumPy's reference": (lambda: objective()(U, R.numpy()), r"NumPy array of .*, as torch.from_numpy\(reference\)"),
     "fit, NumPy's reference": (lambda: training([{"u0": U, "reference": R.numpy()}]), "reference is a NumPy array"),
     "zero reference": (lambda: objective(metric=relative_l2)(U, 0 * R), "zero everywhere in sample 0 at step 1"),
     "NaN in the reference": (lambda: objective()(U, R * float("nan")), "NaN or infinity, first in sample 0 at step 1"),
-    "batches a function": (lambda: training(lambda k: {"u0": U}), "batches is the function <lambda>; give a source"),
+    "batches from a function": (lambda: training(lambda k: {"u0": U}), "is the function <lambda>; give a source"),
     "curriculum in a list": (lambda: training([{"u0": U, "reference": R}], curriculum=[1, 2]), "give a dict {update:"),
     "three bounds": (lambda: Sampler(print, {"a": (1, 2, 3)}), r"bounds of a is \(1, 2, 3\); give two finite numbers"),
     "logarithmic text": (lambda: Sampler(print, {"a": (1, 2)}, "a"), "logarithmic is 'a'; give a tuple of names"),
@@ -142,6 +138,23 @@ def test_windows_of_a_store_are_no_batches():
 
     with pytest.raises(TypeError, match=r"batches is a Stored; give .*stored.batches\(batch_size, seed=0\)"):
         training(Stored())
+
+
+def exporting(groups=1, example=None, held=None, **options):
+    ours = options.pop("ours", None) or objective()
+    weights = list((held or ours).parameters())
+    half = len(weights) // groups
+    adam = torch.optim.Adam([{"params": weights[i:i + half]} for i in range(0, len(weights), half)], lr=1e-3)
+    return export(ours, adam, {"u0": U} if example is None else example, Library(), **options)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"groups": 2}, "has 2 parameter groups; a page has one"), ({"example": {}}, r"give a batch with its states"),
+    ({"clip_norm": -1}, "clip_norm is -1; give a positive number"), ({"held": network()}, "holds 0 of the"),
+    ({"ours": objective(network().requires_grad_(False))}, "no trainable weight; put a network into its chain, or")])
+def test_what_no_page_can_train_is_not_exported(options, message):
+    with pytest.raises((ValueError, Unsupported), match=f"export: .*{message}"):
+        exporting(**options)
 
 
 # What is right stays right --------------------------------------------------------------------------------------------

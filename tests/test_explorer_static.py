@@ -228,7 +228,7 @@ def test_explore_shows_what_is_stored_and_where_it_comes_from(stored):
 
 
 def test_explore_says_what_is_missing(stored, tmp_path):
-    with pytest.raises(ValueError, match="choose one of unrolling, coupling, data, reconstruction"):
+    with pytest.raises(ValueError, match="choose one of 'unrolling', 'coupling', 'data', 'reconstruction'"):
         explore("couplings")
     with pytest.raises(results.ResultError, match="there are no results of e05_rollouts.*run e05_rollouts"):
         explore("coupling", root=stored)

@@ -61,6 +61,7 @@ class Trainer:
     stories: Mapping[str, Story]
 
     def __post_init__(self):
+        arguments.text("Trainer", "name", self.name)
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
             raise ValueError(f"Trainer: the name is {self.name!r}; use lower-case letters, digits and hyphens, because "
                              "it stands in the page's address")
