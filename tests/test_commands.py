@@ -106,7 +106,8 @@ def read_only(monkeypatch):
 
 def test_kernels_that_cannot_be_written_are_not_compiled(read_only, monkeypatch):
     monkeypatch.setattr(web, "find_spec", lambda _: True)
-    monkeypatch.setattr("dpbook_utils.web.systems.exported", lambda: pytest.fail("compiled"))
+    systems = importlib.import_module("dpbook_utils.web.systems")
+    monkeypatch.setattr(systems, "exported", lambda: pytest.fail("compiled"))
     with pytest.raises(OSError, match="kernels.json cannot be written .Read-only file system.: choose a place"):
         web.main([])
 

@@ -255,7 +255,7 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["run", "e99"], "no experiment 'e99'; there are e0"),
+    (["run", "e99"], "no experiment 'e99'; did you mean e09? All: e00, e0"),
     (["check", "unrolling"], "no experiment 'unrolling'"),
     (["run", "e04", "--seeds", "0"], "a number of at least 1 is needed"),
     (["run", "e04", "--seeds", "six"], "invalid int value"),
