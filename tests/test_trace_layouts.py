@@ -7,7 +7,6 @@ that many others of each.
 import functools
 import os
 
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,11 +16,11 @@ from dpbook_utils.gradients import FullGradient, NoSolverGradient, PhysicsPath, 
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective
+from dpbook_utils.physics import navier_stokes
 from dpbook_utils.physics.advection import central, interpolated, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
-from dpbook_utils.physics import navier_stokes
 from dpbook_utils.physics.navier_stokes import NavierStokes
 from dpbook_utils.physics.obstacle import ChannelDivergence, ChannelProjection
 from dpbook_utils.physics.projection import Divergence, Projection
@@ -64,8 +63,8 @@ SOLVERS = {
     "channel, projection": functools.partial(ChannelProjection, (20, 10)),
     "channel, divergence": functools.partial(ChannelDivergence, (20, 10)),
 }
-VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 20.0, "reynolds": 90.0}  # others are random
-LAYOUTS = ["contiguous", "transposed", "sliced", "with odd strides", "expanded"]
+VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 20.0, "reynolds": 90.0, "local_viscosity": 0.02}
+LAYOUTS = ["contiguous", "transposed", "sliced", "with short strides", "with long strides", "expanded"]
 
 
 @functools.cache
@@ -88,7 +87,7 @@ def laid_out(x, layout):
 
 
 def parameters_of(solver, names, batch, dtype, seed):
-    found = {}
+    found = {}  # near these values, others at random
     for i, name in enumerate(names):
         random = randn((batch, *solver.parameter_shape(name)), dtype, seed + i + 1)
         found[name] = VALUES[name] * (1 + 0.1 * random.tanh()) if name in VALUES else 0.3 * random
@@ -100,8 +99,8 @@ def assert_close(expected, found, tolerance):
     assert (expected - found).abs().max() <= tolerance * expected.abs().max()
 
 
-@examples(60)
-@given(name=st.sampled_from(sorted(SOLVERS)), batch=st.sampled_from([1, 1, 2, 3]), double=st.sampled_from([True, True, False]),
+@examples(40)
+@given(name=st.sampled_from(sorted(SOLVERS)), batch=st.sampled_from([1, 1, 2, 3]), double=st.booleans(),
        data=st.data())
 def test_a_recorded_step_is_the_step_in_every_layout(name, batch, double, data):
     eager, dtype, seed = solver(name), torch.float64 if double else torch.float32, data.draw(st.integers(0, 99))
@@ -144,7 +143,7 @@ def traced_gradients(objective):
     return TracedGradients(objective)
 
 
-@examples(30)
+@examples(16)
 @given(name=st.sampled_from(TRAINED), couple=st.sampled_from(COUPLINGS), policy=st.sampled_from(POLICIES),
        num_steps=st.sampled_from([1, 3]), checkpoint=st.booleans(), batch=st.sampled_from([1, 3]),
        layout=st.sampled_from(LAYOUTS), seed=st.integers(0, 99))
