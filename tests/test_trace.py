@@ -211,6 +211,9 @@ def test_first_met_inside_a_checkpointed_step(solver):
     assert torch.equal(gradient(True), gradient(False))
 
 
+WEIGHT = torch.ones((), dtype=torch.float64, requires_grad=True)
+
+
 class Doubled(torch.autograd.Function):
     """Value 2 u; backward 7, which no differentiation of the value finds."""
 
@@ -250,6 +253,8 @@ REFUSED = {
     "random numbers": (lambda u, a: u + torch.randn_like(u) + a, "random numbers"),
     "numpy's random numbers": (lambda u, a: u + np.random.default_rng().normal() + a, "random numbers"),
     "counter": (Calls(), "counter"),
+    "in place": (lambda u, a: u.mul_(2) + a, "in place"),
+    "a weight from elsewhere": (lambda u, a: u * WEIGHT + a, "needs a gradient"),
     "dtype": (lambda u, a: (u + a).float(), "keep the state's dtype"),
 }
 

@@ -63,8 +63,8 @@ SOLVERS = {
     "channel, projection": functools.partial(ChannelProjection, (20, 10)),
     "channel, divergence": functools.partial(ChannelDivergence, (20, 10)),
 }
-VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 20.0, "reynolds": 90.0}  # others are random
-LAYOUTS = ["contiguous", "transposed", "sliced", "with odd strides", "expanded"]
+VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 20.0, "reynolds": 90.0, "local_viscosity": 0.02}
+LAYOUTS = ["contiguous", "transposed", "sliced", "with short strides", "with long strides", "expanded"]
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def laid_out(x, layout):
 
 
 def parameters_of(solver, names, batch, dtype, seed):
-    found = {}
+    found = {}  # near these values, others at random
     for i, name in enumerate(names):
         random = randn((batch, *solver.parameter_shape(name)), dtype, seed + i + 1)
         found[name] = VALUES[name] * (1 + 0.1 * random.tanh()) if name in VALUES else 0.3 * random
@@ -99,7 +99,7 @@ def assert_close(expected, found, tolerance):
     assert (expected - found).abs().max() <= tolerance * expected.abs().max()
 
 
-@examples(60)
+@examples(40)
 @given(name=st.sampled_from(sorted(SOLVERS)), batch=st.sampled_from([1, 1, 2, 3]), double=st.booleans(),
        data=st.data())
 def test_a_recorded_step_is_the_step_in_every_layout(name, batch, double, data):
@@ -143,7 +143,7 @@ def traced_gradients(objective):
     return TracedGradients(objective)
 
 
-@examples(30)
+@examples(16)
 @given(name=st.sampled_from(TRAINED), couple=st.sampled_from(COUPLINGS), policy=st.sampled_from(POLICIES),
        num_steps=st.sampled_from([1, 3]), checkpoint=st.booleans(), batch=st.sampled_from([1, 3]),
        layout=st.sampled_from(LAYOUTS), seed=st.integers(0, 99))

@@ -193,14 +193,14 @@ _threads = threading.local()
 
 @contextmanager
 def recording(device: torch.device):
-    """A state in which functions are recorded, whatever the caller's is: autograd works, autocast does not.
+    """A state in which functions are recorded, whatever the caller's is: autograd on, autocast and anomaly mode off.
 
     One thread at a time, since the padding is replaced for all.
     """
     # What recording saves for its own backward passes is no business of a checkpointed step that it happens in.
     hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
-    with (_lock, torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), hooks,
-          traceable_padding()):
+    with (_lock, torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False),
+          torch.autograd.set_detect_anomaly(False), hooks, traceable_padding()):
         yield
 
 

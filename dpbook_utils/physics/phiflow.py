@@ -6,7 +6,7 @@ Chapter: 00_solver_as_operator.
 """
 
 import functools
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from phi.field import CenteredGrid, StaggeredGrid
@@ -39,8 +39,10 @@ def precision_and_device(u: Tensor):
     wanted = TORCH.list_devices("CPU" if u.device.type == "cpu" else "GPU")[u.device.index or 0]
     if previous is not wanted:
         TORCH.set_default_device(wanted)
+    # Tensors made on the way would go to a default device that the user has set.
+    other = torch.get_default_device().type not in ("cpu", u.device.type)
     try:
-        with TORCH, math.precision(64 if u.dtype == torch.float64 else 32):
+        with TORCH, u.device if other else nullcontext(), math.precision(64 if u.dtype == torch.float64 else 32):
             yield
     finally:
         if previous is not wanted:

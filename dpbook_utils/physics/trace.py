@@ -147,6 +147,8 @@ class _Recorded:
                     leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
                     u_next = self.step(*leaves)
                     wanted = [x for x in leaves if x.requires_grad]
+                    if not u_next.requires_grad:  # it depends on none of them
+                        return [u_next, *map(torch.zeros_like, wanted)]
                     return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
 
                 with recording(self.examples[0][0].device):
@@ -254,9 +256,13 @@ def layouts(x: Tensor) -> dict[str, Tensor]:
     x, backwards = canonical(x), tuple(reversed(range(x.ndim)))
     padded = x.new_zeros([2 * n + 1 for n in x.shape])
     sliced = padded[tuple(slice(1, None, 2) for _ in x.shape)].copy_(x)
-    odd = [7 if n == 1 else stride for n, stride in zip(x.shape, x.stride())]
+
+    def odd(stride: int) -> Tensor:
+        return x.as_strided(x.shape, [stride if n == 1 else s for n, s in zip(x.shape, x.stride())])
+
+    # The stride of an axis of size 1 is never used to find a number, but operations order the axes by their strides.
     return {"contiguous": x, "transposed": x.permute(backwards).contiguous().permute(backwards), "sliced": sliced,
-            "with odd strides": x.as_strided(x.shape, odd)}
+            "with short strides": odd(1), "with long strides": odd(3 * x.numel())}
 
 
 def _value(step: Callable, inputs: list[Tensor]) -> Tensor:
