@@ -73,11 +73,11 @@ class JittedWake(PhiFlowWake):
             v, reynolds, force = v.native("b,c,x,y"), reynolds.native("b"), force.native("b,c,x,y")
             return _wrapped(self.project(self.moved(v, reynolds=reynolds, force=force)))
 
-        self._step = math.jit_compile(step)
+        self._jitted = math.jit_compile(step)
 
     def step(self, v: Tensor, *, reynolds: Tensor, force: Tensor | None = None) -> Tensor:
         force = torch.zeros_like(v) if force is None else force
-        return self._step(_wrapped(v), math.wrap(reynolds, batch("b")), _wrapped(force)).native("b,c,x,y")
+        return self._jitted(_wrapped(v), math.wrap(reynolds, batch("b")), _wrapped(force)).native("b,c,x,y")
 
 
 def _wrapped(v: Tensor):

@@ -1,5 +1,6 @@
 """Bad values are refused in one sentence that says what was given, what is expected and what to do."""
 
+import json
 import re
 from collections import defaultdict
 
@@ -214,3 +215,11 @@ def test_states_on_another_device_are_refused_wherever_they_enter():
                  lambda: Rollout(P, 1)(u, viscosity=0.01), lambda: precision_and_device(u).__enter__()):
         with pytest.raises(ValueError, match="the device is 'meta'; CPU and CUDA are supported"):
             call()
+
+
+def test_the_count_that_the_book_shows_is_of_these_inputs():
+    """``python tests/bad_inputs.py`` counts anew."""
+    stored = json.loads(bad_inputs.STORED.read_text(encoding="utf-8"))
+    arguments = sum(len(case.good().keys() - {"self"}) for case in bad_inputs.CASES)
+    assert stored["tried"] == arguments * len(bad_inputs.BAD) and stored["values"] == len(bad_inputs.BAD)
+    assert 0.5 < stored["refused"] / stored["tried"] < 1

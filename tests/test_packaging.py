@@ -79,7 +79,7 @@ def test_a_wheel_holds_code_scripts_and_results(foreign, root, tmp_path):
     found = subprocess.run([foreign, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     installed = {name for name in json.loads(found) if not name.endswith(".pyc")}
     source = {path.relative_to(root / "dpbook_utils").as_posix() for path in (root / "dpbook_utils").rglob("*")
-              if path.suffix in (".py", ".js", ".css", ".json")}
+              if path.suffix in (".py", ".js", ".css", ".json", ".npz")}
     stored = {f"results/{path.relative_to(root / 'results').as_posix()}" for path in (root / "results").rglob("*.json")}
     assert installed == source | stored
 

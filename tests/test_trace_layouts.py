@@ -1,12 +1,13 @@
 """Recorded steps and updates against the eager ones, for inputs that lie in memory in every way.
 
-Properties, tried on examples that hypothesis draws: always the same few in a normal run, ``DPBOOK_EXAMPLES=2000`` tries
-that many others of each.
+Properties, tried on examples that hypothesis draws: always the same few in a normal run; ``DPBOOK_EXAMPLES=200`` tries
+that many others of each, new ones every time.
 """
 
 import functools
 import os
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ SOLVERS = {
     "channel, projection": functools.partial(ChannelProjection, (20, 10)),
     "channel, divergence": functools.partial(ChannelDivergence, (20, 10)),
 }
-VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 20.0, "reynolds": 90.0, "local_viscosity": 0.02}
+VALUES = {"viscosity": 0.03, "diffusivity": 0.02, "length": 15.0, "reynolds": 90.0, "local_viscosity": 0.02}
 LAYOUTS = ["contiguous", "transposed", "sliced", "with short strides", "with long strides", "expanded"]
 
 
@@ -99,9 +100,9 @@ def assert_close(expected, found, tolerance):
     assert (expected - found).abs().max() <= tolerance * expected.abs().max()
 
 
-@examples(40)
-@given(name=st.sampled_from(sorted(SOLVERS)), batch=st.sampled_from([1, 1, 2, 3]), double=st.booleans(),
-       data=st.data())
+@pytest.mark.parametrize("name", SOLVERS)
+@examples(3)
+@given(batch=st.sampled_from([1, 2, 3]), double=st.booleans(), data=st.data())
 def test_a_recorded_step_is_the_step_in_every_layout(name, batch, double, data):
     eager, dtype, seed = solver(name), torch.float64 if double else torch.float32, data.draw(st.integers(0, 99))
     u = 0.3 * randn((batch, *eager.state_shape), dtype, seed)
