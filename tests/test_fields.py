@@ -108,7 +108,8 @@ def test_conditions_that_do_not_fit_are_refused(given, message):
 
 @pytest.mark.parametrize("condition", [(0.0,), (0.0, 1.0, 0), (0.0, 1.0, 1.5), (0.0, 1.0, 1, 1)])
 def test_a_condition_says_how_many_channels_it_has(condition):
-    with pytest.raises(ValueError, match=r"condition mask is \(.*\(centre, scale, channels\)|the channels of condition mask is"):
+    message = r"condition mask is \(.*\(centre, scale, channels\)|the channels of condition mask is"
+    with pytest.raises(ValueError, match=message):
         network(conditions={"mask": condition})
 
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoints import replacing
 from ..data import simulate
+from ..files import replacing
 from ..physics.solver import Solver
 from .spec import describe
 
