@@ -23,12 +23,14 @@ __all__ = ["TraceError", "TracedSolver", "trace"]
 def trace(solver: Solver, example: Tensor, **parameters: Tensor | float) -> "TracedSolver":
     """The same solver, its step recorded for states like ``example`` and checked against the eager step.
 
-    Another batch size, dtype or device, another set of parameters, or a changed attribute of the solver is recorded
-    and checked when it is first met. Values of the parameters are inputs of the graph: gradients flow to them.
-    First derivatives replay a recorded backward pass; higher ones differentiate the graph.
+    Another batch size, dtype or device, another set of parameters, or a change of anything else that the step can read
+    (``physics.watch``) is recorded and checked when it is first met. Inputs and cotangents may lie in memory in any
+    way. Values of the parameters are inputs of the graph: gradients flow to them. First derivatives replay a recorded
+    backward pass; higher ones differentiate the graph.
 
     Raises: TraceError if the step branches on data, draws random numbers, solves iteratively, keeps state
-    from call to call, or has a custom backward that the graph would lose.
+    from call to call, writes to its input, holds a trainable weight, or has a custom backward that the graph would
+    lose.
     """
     traced = TracedSolver(solver)
     traced(example, **parameters)

@@ -4,6 +4,8 @@ A recorded graph, coefficients computed once and parameters checked once hold fo
 solver could read. ``Watch`` finds all of that once and compares it quickly at every call.
 """
 
+import argparse
+import collections
 import functools
 import operator
 import sys
@@ -24,7 +26,8 @@ class Watch:
 
     That is: attributes of the module, of its parts and of its own classes, and what they hold in lists, dictionaries,
     sets and objects; tensors and NumPy arrays with their values; defaults, closures and globals of functions, and of
-    the functions that they call; torch's default dtype. Code of installed libraries counts as fixed.
+    the functions that they call; torch's default dtype. Code and objects of installed libraries count as fixed. What is
+    fetched in other ways (from files, environment variables, a library's settings) is not seen.
 
     Changes of a tensor's values that PyTorch does not count (through ``.data`` or a NumPy view) are found by comparing
     the values: all of up to 1024, 1024 of a larger tensor; on a GPU, where reading is a wait, none. A tensor that needs
@@ -75,7 +78,7 @@ class Watch:
             return watched.key
         if isinstance(value, nn.Module):
             return self._module(value)
-        if isinstance(value, (list, tuple, set, frozenset)):
+        if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
             self._sequences.append(value)
             return type(value), *map(self._walk, value)
         if isinstance(value, dict):
@@ -89,7 +92,8 @@ class Watch:
             return self._function(value)
         if hasattr(value, "__wrapped__"):  # functools.lru_cache
             return value, self._walk(value.__wrapped__)
-        if isinstance(value, types.ModuleType) or _library(type(value).__module__) == "other":
+        if isinstance(value, types.ModuleType) or _library(type(value).__module__) == "other" \
+                and not isinstance(value, (types.SimpleNamespace, argparse.Namespace)):
             return _Same(value)
         return self._object(value)
 
