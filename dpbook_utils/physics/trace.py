@@ -282,7 +282,7 @@ def _value_and_gradients(step: Callable, inputs: list[Tensor], g: Tensor) -> lis
     return [value.detach(), *(torch.zeros_like(x) if y is None else y for x, y in zip(leaves, gradients))]
 
 
-def agree(expected: Tensor, found: Tensor, unsure: Tensor | float = 0.0) -> bool:
+def agree(expected: Tensor, found: Tensor, unsure: Tensor | None = None) -> bool:
     """Equal up to a thousand roundings of the largest value, and NaN or infinite at the same places.
 
     Args:
@@ -291,7 +291,10 @@ def agree(expected: Tensor, found: Tensor, unsure: Tensor | float = 0.0) -> bool
     finite = expected.isfinite()
     if expected.shape != found.shape or not torch.equal(finite, found.isfinite()):
         return False
-    scale = expected[finite].abs().amax() if finite.any() else 0
-    allowed = 1e3 * torch.finfo(expected.dtype).eps * scale + torch.as_tensor(unsure).nan_to_num(0.0, 0.0).amax()
+    if not finite.any():
+        return True
+    allowed = 1e3 * torch.finfo(expected.dtype).eps * expected[finite].abs().amax()
+    if unsure is not None:
+        allowed = allowed + unsure[finite].amax()
     return bool(((expected - found)[finite].abs() <= allowed).all())
 
