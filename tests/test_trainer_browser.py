@@ -155,7 +155,7 @@ def test_pause_one_update_and_reset(visit):
     opened.until(lambda: opened.updates() == 0 and opened.share(), "the untrained network")
     assert opened.text().startswith("Not trained yet")
     assert len(opened.paths(ERROR)) == 3 and opened.paths(LOSS)[1]  # the run before stays as a ghost
-    assert re.match(r"Before, after \d+ updates: .*u \+ N\(u\) after the solver, 4 steps", opened.text("before"))
+    assert re.match(r"Before, after [\d,]+ updates: .*u \+ N\(u\) after the solver, 4 steps", opened.text("before"))
     opened.control("seed").focus()
     opened.page.keyboard.press("ArrowRight")
     opened.until(lambda: ";seed=1" in opened.fragment(), "the new seed")
