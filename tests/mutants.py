@@ -2,9 +2,9 @@
 
     python -m tests.mutants [MODULE ...] [--number N]
 
-Cosmic Ray finds and makes the changes (another operator, comparison, constant or condition) on a copy of the repository. A
-mutant is killed if a test fails. Each runs in a process forked after the libraries are imported, which takes most of the
-time. The sample draws places, then one change of each: Cosmic Ray offers eleven for an operator and two for a constant.
+Cosmic Ray finds and makes the changes (another operator, comparison, constant or condition) on a copy of the
+repository. A mutant is killed if a test fails. Each runs in a process forked after the libraries are imported, which
+takes most of the time. The sample draws places, then one change of each: an operator has eleven, a constant two.
 """
 
 import argparse
