@@ -10,12 +10,13 @@ BUILD := $(BIN)/python book/build.py
 PYTEST := $(BIN)/python -m pytest
 EXPERIMENTS := $(BIN)/python -m dpbook_utils.experiments
 MODE ?= short
+NUMBER ?= 20
 PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
 PARTS := unit notebooks pages
 
-.PHONY: help book lab results outcomes bench test unit notebooks pages portable node chromium clean
+.PHONY: help book lab results outcomes bench mutants test unit notebooks pages portable node chromium clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,10 +59,13 @@ outcomes: $(READY)  ## repeat what the chapters show live (hours), and say how o
 bench: .bench/.ready  ## speed and memory, side by side with JAX
 	PYTHONPATH=.bench $(BIN)/python -m benchmarks
 
-# Beside .venv, not in it: what the benchmarks compare with is out of sight of everything else.
-.bench/.ready: $(READY) requirements-bench.txt
-	rm -rf .bench
-	$(BIN)/python -m pip install --no-deps --target .bench -r requirements-bench.txt
+mutants: .mutants/.ready  ## small changes that the tests should notice (MODULE=losses NUMBER=20; else the core)
+	$(BIN)/python -m tests.mutants $(MODULE) --number $(NUMBER)
+
+# Beside .venv, not in it: what only these two commands need is out of sight of everything else.
+.bench/.ready .mutants/.ready: .%/.ready: $(READY) requirements-%.txt
+	rm -rf .$*
+	$(BIN)/python -m pip install --no-deps --target .$* -r requirements-$*.txt
 	touch $@
 
 clean:  ## delete what was built; delete .venv by hand to set up anew

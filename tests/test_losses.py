@@ -14,6 +14,13 @@ def test_metrics_by_hand():
     assert torch.allclose(relative_l2(U, V)[1, 2], torch.linalg.norm(U[1, 2] - V[1, 2]) / torch.linalg.norm(V[1, 2]))
 
 
+def test_no_error_is_relative_to_zero():
+    reference = V.clone()
+    reference[1, 3] = 0
+    with pytest.raises(ValueError, match="zero everywhere in sample 1 at step 4"):
+        relative_l2(U, reference)
+
+
 @pytest.mark.parametrize("placement, expected", [
     (every_step, [0.2] * 5), (final_step, [0, 0, 0, 0, 1.0]), (at_steps(1, 4), [0.5, 0, 0, 0.5, 0])])
 def test_placements(placement, expected):

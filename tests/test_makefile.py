@@ -17,6 +17,7 @@ case "$*" in
     *version_info*) echo {version};;
     "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
     *"--target .bench"*) mkdir .bench;;
+    *"--target .mutants"*) mkdir .mutants;;
     "-m pip"*) exit {pip};;
 esac
 """
@@ -25,8 +26,8 @@ esac
 @pytest.fixture
 def folder(root, tmp_path) -> Path:
     """A folder with the Makefile alone, and an empty one for stand-ins."""
-    for name in ("Makefile", "requirements.txt", "requirements-bench.txt", "pyproject.toml"):
-        shutil.copy(root / name, tmp_path)
+    for path in (root / "Makefile", root / "pyproject.toml", *root.glob("requirements*.txt")):
+        shutil.copy(path, tmp_path)
     (tmp_path / "bin").mkdir()
     return tmp_path
 
@@ -124,3 +125,14 @@ def test_benchmarks_leave_the_environment_as_it_was(folder):
     assert [line.split(" -m ")[1] for line in installed] == [
         "pip install --no-deps --target .bench -r requirements-bench.txt"]
     assert ran == ".bench: -m benchmarks"
+
+
+def test_mutants_leave_the_environment_as_it_was(folder):
+    put(folder / "bin/python3.13", stand_in("3.13"))
+    assert make(folder, ".venv/.ready")[0] == 0
+    (folder / "log").unlink()
+    assert make(folder, "mutants", "MODULE=losses", "NUMBER=5")[0] == 0
+    *installed, ran = (folder / "log").read_text().splitlines()
+    assert [line.split(" -m ")[1] for line in installed] == [
+        "pip install --no-deps --target .mutants -r requirements-mutants.txt"]
+    assert ran == ": -m tests.mutants losses --number 5"

@@ -71,6 +71,15 @@ def test_a_reference_that_does_not_fit_is_refused(network, reference, message):
         Objective(Rollout(Additive(network), 2), MANY, targets=from_batch)(U, reference)
 
 
+def test_what_is_not_finite_is_named_as_far_as_the_roll_out_reaches(network):
+    objective, broken = Objective(Rollout(Additive(network), 2), MANY), REFERENCE.clone()
+    broken[3, 2] = float("inf")
+    assert torch.equal(objective(U, broken), objective(U, REFERENCE))
+    broken[2, 1] = float("nan")
+    with pytest.raises(ValueError, match="first in sample 2 at step 2;"):
+        objective(U, broken)
+
+
 def test_evaluation_without_gradients_is_allowed(network):
     with torch.no_grad():
         assert torch.isfinite(Objective(Rollout(Additive(network), 2), MANY)(U, REFERENCE))

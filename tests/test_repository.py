@@ -41,6 +41,7 @@ CHAPTERS = {
     "05_loss_placement", "06_long_horizons", "07_noise", "08_wake_flow", "09_choosing_the_numerics",
     "10_generalisation", "11_forward_and_inverse", "12_control", "13_foreign_solvers", "14_better_updates",
 }
+PINS = ("requirements.txt", "requirements-bench.txt", "requirements-mutants.txt")
 HOSTS = {"github.com", "colab.research.google.com", "mybinder.org", "arxiv.org", "doi.org", "pytorch.org", "www.w3.org"}
 
 
@@ -133,7 +134,7 @@ def test_chapters_named_in_docstrings_exist():
 
 def test_requirements_are_pinned_and_installed():
     # Markers ("; sys_platform ...") follow the version; another platform's requirement is not installed here.
-    for file in ("requirements.txt", "requirements-bench.txt"):
+    for file in PINS:
         lines = [line for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if "=" in line]
         assert len({line.split("==")[0].lower() for line in lines}) == len(lines)
         for line in lines:  # names and versions: no hosts, no local build tags
@@ -143,7 +144,7 @@ def test_requirements_are_pinned_and_installed():
 
 
 def test_the_package_asks_for_little_and_agrees_with_the_pins():
-    pins = dict(line.split(";")[0].split("==") for file in ("requirements.txt", "requirements-bench.txt")
+    pins = dict(line.split(";")[0].split("==") for file in PINS
                 for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if "==" in line)
     required = PROJECT["project"]["dependencies"]
     names = {re.split(r"[<=>]", entry)[0] for entry in required}
