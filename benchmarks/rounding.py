@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dpbook_utils.commands import program
+
 from .measure import environment
 
 ROOT = Path(__file__).parents[1]
@@ -206,4 +208,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -11,6 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from dpbook_utils.commands import program
 from dpbook_utils.data import random_fourier, random_velocity
 from dpbook_utils.physics.advection import central, semi_lagrangian, upwind
 from dpbook_utils.physics.burgers import Burgers
@@ -121,4 +122,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.rounding import PROFILES, variables
+from dpbook_utils.commands import program
 
 ROOT = Path(__file__).parents[1]
 # These look at text, pages and processes, not at numbers that are calculated.
@@ -60,4 +61,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -1,5 +1,6 @@
 """Whatever a step can read besides its inputs, and whatever mode it is called in: right, recorded anew, or refused."""
 
+import array
 import collections
 import copy
 import functools
@@ -65,6 +66,17 @@ class Decay(Solver):
         self.space, self.queue = types.SimpleNamespace(rate=0.5), collections.deque([0.5])
         self.frozen = nn.Parameter(torch.tensor(0.5), requires_grad=False)
         self.part = nn.Linear(1, 1).requires_grad_(False)
+        self.mapping, self.list = collections.UserDict(rate=0.5), collections.UserList([0.5])
+        self.chain = collections.ChainMap({"rate": 0.5})
+        self.normal, self.polynomial = torch.distributions.Normal(0.5, 1.0), np.poly1d([0.5])
+        self.bytes, self.buffered, self.named = bytearray([1]), array.array("d", [0.5]), Named()
+        self.named.rate = self.tensor.rate = 0.5
+
+    def times(self, rate):
+        return rate
+
+    half = functools.partialmethod(times, 0.5)
+    config = CONFIG
 
     def step(self, u):
         return u - self.dt * self.rate(self) * u
@@ -82,6 +94,22 @@ def enclosed(value):
         value = new
 
     return rate, change
+
+
+class Named(list):
+    """A list with an attribute."""
+
+
+def with_rate():
+    """A function with an attribute."""
+
+
+def replaced():
+    return 0.5
+
+
+ORIGINAL = replaced.__code__
+with_rate.rate = 0.5
 
 
 def of_the_module(solver):
@@ -118,6 +146,19 @@ CHANGES = {
     "dictionary of the module": (lambda P: SETTINGS["rate"], lambda P: SETTINGS.update(rate=4.0)),
     "another module": (lambda P: CONFIG.rate, lambda P: setattr(CONFIG, "rate", 4.0)),
     "closure": (ENCLOSED[0], lambda P: ENCLOSED[1](4.0)),
+    "module as an attribute": (lambda P: P.config.rate, lambda P: setattr(P.config, "rate", 4.0)),
+    "attribute of a function": (lambda P: with_rate.rate, lambda P: setattr(with_rate, "rate", 4.0)),
+    "code of a function": (lambda P: replaced(), lambda P: setattr(replaced, "__code__", (lambda: 4.0).__code__)),
+    "user's dictionary": (lambda P: P.mapping["rate"], lambda P: P.mapping.update(rate=4.0)),
+    "user's list": (lambda P: P.list[0], lambda P: P.list.__setitem__(0, 4.0)),
+    "chain of dictionaries": (lambda P: P.chain["rate"], lambda P: P.chain.maps[0].update(rate=4.0)),
+    "distribution": (lambda P: P.normal.loc.item(), lambda P: setattr(P.normal, "loc", torch.tensor(4.0))),
+    "polynomial": (lambda P: float(P.polynomial(0)), lambda P: P.polynomial.coeffs.__setitem__(0, 4.0)),
+    "bytes": (lambda P: P.bytes[0] / 2, lambda P: P.bytes.__setitem__(0, 8)),
+    "numbers in a buffer": (lambda P: P.buffered[0], lambda P: P.buffered.__setitem__(0, 4.0)),
+    "attribute of a list": (lambda P: P.named.rate, lambda P: setattr(P.named, "rate", 4.0)),
+    "attribute of a tensor": (lambda P: P.tensor.rate, lambda P: setattr(P.tensor, "rate", 4.0)),
+    "partial method": (lambda P: P.half(), lambda P: setattr(Decay, "half", functools.partialmethod(Decay.times, 4.0))),
     "default dtype": (lambda P: torch.ones(1).element_size() / 8, lambda P: torch.set_default_dtype(torch.float64)),
 }
 
@@ -126,7 +167,8 @@ CHANGES = {
 def as_before():
     yield
     globals().update(RATE=0.5, TENSOR=torch.tensor(0.5))
-    SETTINGS["rate"] = CONFIG.rate = Decay.of_the_class = 0.5
+    SETTINGS["rate"] = CONFIG.rate = Decay.of_the_class = with_rate.rate = 0.5
+    Decay.half, replaced.__code__ = functools.partialmethod(Decay.times, 0.5), ORIGINAL
     ENCLOSED[1](0.5)
     torch.set_default_dtype(torch.float32)
 
@@ -162,6 +204,17 @@ def test_coefficients_computed_once_are_followed_too():
         change()
         assert torch.equal(solver(state(), a=a), state() * solver.buffer)
         assert torch.equal(traced(state(), a=a), state() * solver.buffer)
+
+
+def test_hooks_are_refused_also_later():
+    solver = Decay(lambda P: P.buffer)
+    traced = trace(solver, state())
+    hook = solver.register_forward_hook(lambda module, inputs, output: 2 * output)
+    for again in (lambda: traced(state()), lambda: trace(solver, state())):
+        with pytest.raises(TraceError, match="has forward hooks, which a graph would not run. Remove them"):
+            again()
+    hook.remove()
+    assert torch.equal(traced(state()), solver(state()))
 
 
 def test_weights_within_are_refused_by_name_also_later():

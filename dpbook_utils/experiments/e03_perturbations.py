@@ -6,7 +6,8 @@ distance grows as e^{lambda k} until it is as large as the state; lambda is to b
 same trajectories, which another method measures (tangents and QR factorisation). Nothing is trained here.
 
 The states from which the pairs start are stored beside this file: the flow is chaotic, and the warm-up that leads to
-them gives others on another processor. ``python -m dpbook_utils.experiments.e03_perturbations`` makes them anew.
+them gives others on another processor. ``python -m dpbook_utils.experiments.e03_perturbations --write`` makes them
+anew.
 """
 
 import functools
@@ -81,7 +82,7 @@ def warmed_up(seed: int) -> Tensor:
 
 @functools.cache
 def _stored() -> dict[str, Tensor]:
-    return restarts.load(STATES, _MADE_WITH, "python -m dpbook_utils.experiments.e03_perturbations")
+    return restarts.load(STATES, _MADE_WITH, "python -m dpbook_utils.experiments.e03_perturbations --write")
 
 
 def perturb(u: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
@@ -122,6 +123,10 @@ def _exponents(solver, reference: Tensor, phases: Sequence[tuple[int, int] | Non
     return torch.stack(found)
 
 
+def make_states(path: Path = STATES) -> None:
+    """Warm up the states of all seeds of the study, and store them."""
+    restarts.save(path, _MADE_WITH, {f"seed {seed}": warmed_up(seed)[:, None] for seed in SPEC.seeds})
+
+
 if __name__ == "__main__":
-    restarts.save(STATES, _MADE_WITH, {f"seed {seed}": warmed_up(seed)[:, None] for seed in SPEC.seeds})
-    print(f"{STATES} has been written; delete the stored results that used other states, and compute them again.")
+    restarts.command(STATES, make_states, __doc__)

@@ -5,8 +5,8 @@ on the same grid; domains of length 16 pi times six factors, the length known to
 (0.85), longer (1.4) and intermediate (0.93, 1.15) domains that no training sees.
 
 The flow is chaotic, so its trajectories are data: ``kuramoto_sivashinsky.npz`` holds every 12th state of each, and the
-reference solver runs between them. ``python -m dpbook_utils.experiments.kuramoto_sivashinsky`` makes the file anew; on
-another processor that gives other trajectories, for which no study has been computed.
+reference solver runs between them. ``python -m dpbook_utils.experiments.kuramoto_sivashinsky --write`` makes the file
+anew; on another processor that gives other trajectories, for which no study has been computed.
 
 Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons, 07_noise.   Source: list2025.
 """
@@ -110,7 +110,7 @@ STATES = Path(__file__).with_suffix(".npz")
 EVERY = 12  # steps from one stored state to the next
 BEFORE = 2  # steps from the first one to the first state of a trajectory
 UNIT_SEED = 3  # ``unit``: more test states, on the domain of the unit length alone
-COMMAND = "python -m dpbook_utils.experiments.kuramoto_sivashinsky"
+COMMAND = "python -m dpbook_utils.experiments.kuramoto_sivashinsky --write"
 
 
 def _described(name: str) -> tuple[Tensor, int, int]:
@@ -228,5 +228,4 @@ def _parameters(step: nn.Module, data: Trajectories) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    make_states()
-    print(f"{STATES} has been written; delete the stored results that used other states, and compute them again.")
+    restarts.command(STATES, make_states, __doc__)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import settings
+from ..commands import program
 from . import repetitions
 from .chapter_code import fingerprint, statements
 from .repetitions import Repetition
@@ -128,7 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "show":
         for name, page in known.items():
             print(name, *(f"  {often}: {statement}" for statement, often in rates(page).items()), sep="\n")
-        return 0
+        problems = [problem for name in known for problem in repetitions.load(name)[1]]
+        print(*problems, sep="\n", file=sys.stderr)
+        return 1 if problems else 0
     for name in options.chapters:
         if name not in known:
             run.error(f"no chapter {name!r} states outcomes; choose from {', '.join(known)}")
@@ -161,4 +164,4 @@ def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

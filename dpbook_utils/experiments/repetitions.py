@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -22,10 +21,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..checkpoints import replacing
+from ..files import replacing
 from . import results
 from .chapter_code import cells, parsed, statements
-from .results import ResultError
+from .results import ResultError, aside
 
 FORMAT, SHIFT, REPEATS, WORKERS = 1, 1000, 12, 2
 ROUNDINGS = {"as the machine does": {},
@@ -96,18 +95,23 @@ def save(repetition: Repetition, root: Path | None = None) -> None:
 def read(path: Path) -> Repetition:
     """One file, checked. Raises ResultError, which names the file, the reason and the way out."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read ({error.strerror or error}); repeat the command when that is mended",
+                          path) from error
+    try:
+        content = json.loads(text)
         misfit = next(_validator().iter_errors(content), None)
         reason = misfit and f"is no repetition of a chapter ({misfit.message[:200]})"
-    except (OSError, ValueError, RecursionError) as error:
-        reason = f"is truncated or cannot be read ({error})"
+    except (ValueError, RecursionError) as error:
+        reason = f"is truncated or damaged ({error})"
     if not reason and content["checksum"] != _checksum(content):
         reason = "was edited after it was written: its checksum differs"
     if not reason and (path.parent.name, path.stem) != (content["chapter"], f"{content['repetition']:02d}"):
         reason = f"holds repetition {content['repetition']} of {content['chapter']}, so it was renamed or copied"
     if reason:
-        raise ResultError(f"{path} {reason}. It was left as it is. Restore it from the repository, or delete it and "
-                          f"measure again: rm {shlex.quote(str(path))} && {COMMAND} {path.parent.name}", path)
+        raise ResultError(f"{path} {reason}. It was left as it is. Restore it from a copy, or move it away and measure "
+                          f"again: {aside(path)} && {COMMAND} {path.parent.name}", path)
     return Repetition(**{key: value for key, value in content.items() if key not in ("format", "checksum")})
 
 

@@ -10,19 +10,22 @@ A file holds arrays of states, the settings that they were made with, and a chec
 Chapter: 03_unrolling.
 """
 
+import argparse
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..commands import program
 from ..data import simulate
-from ..files import replacing
+from ..files import replacing, writable
 from ..physics.solver import Solver
 from .spec import describe
 
@@ -58,7 +61,8 @@ def load(path: Path, settings: Mapping, command: str) -> dict[str, Tensor]:
         found, checksum, version = about["settings"], about["checksum"], about["format"]
     except FileNotFoundError:
         raise RestartError(f"{path} is missing; {copy}") from None
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    # A damaged archive fails in many ways: a flipped bit can say "encrypted" or name an unknown compression.
+    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RestartError(f"{path} is damaged or no file of restart states ({type(error).__name__}: {error}); "
                            f"{copy}") from error
     if version != FORMAT:
@@ -93,6 +97,22 @@ def between(solver: Solver, restarts: Tensor, every: int, num_states: int, **par
     states = simulate(solver, start, min(every, num_states) - 1, **parameters) if every > 1 else start[:, None]
     states = states.unflatten(0, (samples, number)).flatten(1, 2)[:, :num_states]
     return states.to(restarts.dtype)
+
+
+def command(path: Path, make: Callable[[Path], None], description: str) -> None:
+    """What ``python -m`` does with the module of a problem: with ``--write``, make its states anew."""
+    def main() -> int:
+        parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--write", action="store_true", help=f"compute the states and replace {path.name}")
+        if not parser.parse_args().write:
+            parser.error(f"nothing to do; --write computes the states anew and replaces {path}")
+        writable(path)
+        make(path)
+        print(f"{path} has been written. Move the stored results that used other states out of results/, and compute "
+              "them again.")
+        return 0
+
+    program(main)
 
 
 def _checksum(settings, arrays: Mapping[str, np.ndarray]) -> str:

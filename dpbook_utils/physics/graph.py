@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -151,6 +151,18 @@ def record(function: Callable, inputs: Sequence[Tensor]) -> Graph:
 def _gathers(function, args) -> bool:
     """Indexing by integers, whose result has a fixed shape; a mask's has not."""
     return function is aten.index.Tensor and all(x is None or x.dtype not in (torch.bool, torch.uint8) for x in args[1])
+
+
+def refuse_unrecordable(label: str, module: nn.Module) -> None:
+    """Raise TraceError for what a graph of the module's step would lose: gradients of weights, and hooks."""
+    weights = [name for name, w in module.named_parameters() if w.requires_grad]
+    if weights:
+        raise TraceError(f"{label}: the solver holds a trainable weight, {', '.join(weights)}, whose gradient a graph "
+                         "would lose. Make it a physical parameter or a network's, freeze it (requires_grad_(False)), "
+                         "or use the eager solver")
+    if any(part._forward_hooks or part._forward_pre_hooks for part in module.modules()):
+        raise TraceError(f"{label}: the solver has forward hooks, which a graph would not run. Remove them, or use the "
+                         "eager solver")
 
 
 def layout(value: Tensor) -> tuple:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .. import arguments
 from .graph import canonical, current_recorder
-from .watch import Watch, version
+from .watch import Watch
+from .watched import version
 
 
 def parameter_names(operator) -> tuple[str, ...]:
@@ -76,7 +77,17 @@ class Solver(nn.Module):
         self.dt = None if dt is None else arguments.positive(label, "dt", dt)
         self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole,
                                                   "whole numbers (channels, *spatial) of at least 1", most=8)
+        self._check_declarations(label)
         self._memory = _Memory()
+
+    def _check_declarations(self, label: str) -> None:
+        for name in ("required", "optional"):
+            declared = getattr(self, name)
+            if not isinstance(declared, (tuple, list)) or not all(isinstance(x, str) for x in declared):
+                raise arguments.refusal(label, name, declared, f'the names of parameters, {name} = ("viscosity",)')
+        arguments.mapping(label, "fields", self.fields, 'the channels of each field, fields = {"mask": 1}')
+        for name, channels in self.fields.items():
+            arguments.whole(label, f"fields[{name!r}]", channels)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -183,9 +194,13 @@ class Solver(nn.Module):
         if value.ndim == 0:
             value = value.expand(expected)
         if tuple(value.shape) != expected:
-            advice = "; a field has its number of channels in the solver's attribute fields" if value.ndim > 2 else ""
+            advice = "give one value per sample, or a number for all"
+            if len(expected) > 1:
+                advice = "give a field for each sample, as field.expand(batch, -1, -1) makes of one, or a number for all"
+            elif value.ndim > 2:
+                advice += "; a field has its number of channels in the solver's attribute fields"
             raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}; "
-                             f"give one value per sample, or a number for all{advice}")
+                             f"{advice}")
         if value.dtype != u.dtype or value.device != u.device:
             raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, "
                             f"the state {u.dtype} on {u.device}; use {name}.to(u)")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .. import arguments
-from .graph import Graph, TraceError, canonical, current_recorder, record, recording
+from .graph import Graph, TraceError, canonical, current_recorder, record, recording, refuse_unrecordable
 from .program import Program, split
 from .simplify import own_outputs, simplify
 from .solver import Solver
@@ -92,11 +92,7 @@ class TracedSolver(Solver):
         key = names, tuple([(x.shape, x.dtype, x.device) for x in inputs]), self.solver._memory.watch.key
         recorded = self._graphs.get(key)
         if recorded is None or not recorded.is_current:
-            weights = [name for name, w in self.solver.named_parameters() if w.requires_grad]
-            if weights:
-                raise TraceError(f"{self.label}: the solver holds a trainable weight, {', '.join(weights)}, whose "
-                                 "gradient a graph would lose. Make it a physical parameter or a network's, freeze it "
-                                 "(requires_grad_(False)), or use the eager solver")
+            refuse_unrecordable(self.label, self.solver)
 
             def step(u, *values):
                 return self.solver.step(u, **dict(zip(names, values)))

@@ -16,18 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .watched import VALUES, Same, TensorValues, kind_of
+
 # Attributes that every module has, and the solvers' own memory: no part of what a module does.
 _INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_memory", "_graphs"}
-_COMPARED = 1024  # numbers of a tensor whose values are compared; of a larger one these many, spread over it
 
 
 class Watch:
     """Everything that a module or function can read besides its inputs, as it is when the watch is made.
 
     That is: attributes of the module, of its parts and of its own classes, and what they hold in lists, dictionaries,
-    sets and objects; tensors and NumPy arrays with their values; defaults, closures and globals of functions, and of
-    the functions that they call; torch's default dtype. Code and objects of installed libraries count as fixed. What is
-    fetched in other ways (from files, environment variables, a library's settings) is not seen.
+    sets and objects; tensors, NumPy arrays and buffers with their values; code, attributes, defaults, closures and
+    globals of functions, and of the functions that they call; the user's own modules; torch's default dtype. Code and
+    objects of installed libraries count as fixed, but for the containers in ``_OPEN``. What is fetched in other ways is
+    not seen: from files, environment variables, a library's settings, ``globals()``, context variables, weak
+    references, arrays of objects, attributes of numbers.
 
     Changes of a tensor's values that PyTorch does not count (through ``.data`` or a NumPy view) are found by comparing
     the values: all of up to 1024, 1024 of a larger tensor; on a GPU, where reading is a wait, none. A tensor that needs
@@ -43,7 +46,7 @@ class Watch:
         self._globals: list[tuple[dict, str]] = []
         self._cells: list[types.CellType] = []
         self._slots: list[tuple[object, str]] = []
-        self._values: list[_TensorValues | _ArrayValues] = []
+        self._values: list = []
         self._known: dict[int, tuple[int, object]] = {}
         self._dtype = torch.get_default_dtype()
         self.key = Key((self._dtype, self._walk(value)))
@@ -72,17 +75,17 @@ class Watch:
         if id(value) in self._known:
             return "again", self._known[id(value)][0]
         self._known[id(value)] = len(self._known), value  # held, so that no other object gets its id
-        if isinstance(value, (Tensor, np.ndarray)):
-            watched = _TensorValues(value) if isinstance(value, Tensor) else _ArrayValues(value)
+        if isinstance(value, (Tensor, *VALUES)):
+            watched = TensorValues(value) if isinstance(value, Tensor) else VALUES[kind_of(value)](value)
             self._values.append(watched)
-            return watched.key
+            return watched.key, self._given(value)
         if isinstance(value, nn.Module):
             return self._module(value)
         if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
             self._sequences.append(value)
-            return type(value), *map(self._walk, value)
+            return type(value), self._given(value), *map(self._walk, value)
         if isinstance(value, dict):
-            return type(value), self._items(value)
+            return type(value), self._given(value), self._items(value)
         if isinstance(value, type):
             return self._class(value)
         for kind, parts in _PARTS.items():
@@ -92,10 +95,19 @@ class Watch:
             return self._function(value)
         if hasattr(value, "__wrapped__"):  # functools.lru_cache
             return value, self._walk(value.__wrapped__)
-        if isinstance(value, types.ModuleType) or _library(type(value).__module__) == "other" \
-                and not isinstance(value, (types.SimpleNamespace, argparse.Namespace)):
-            return _Same(value)
+        if isinstance(value, types.ModuleType) and _library(value.__name__) is None:
+            self._dicts.append(vars(value))
+            plain = {name: x for name, x in vars(value).items() if not name.startswith("__")}
+            return Same(value), *((name, self._walk(x)) for name, x in plain.items())
+        if isinstance(value, types.ModuleType) or (
+                _library(type(value).__module__) == "other" and not isinstance(value, _OPEN)):
+            return Same(value)
         return self._object(value)
+
+    def _given(self, value) -> Hashable:
+        """Attributes that somebody has given to a tensor, a list or another object that holds something else."""
+        given = getattr(value, "__dict__", None)
+        return self._items(given) if given else ()
 
     def _items(self, mapping: Mapping) -> Hashable:
         self._dicts.append(mapping)
@@ -126,6 +138,8 @@ class Watch:
         parts = [self._walk(_content(cell)) for cell in cells]
         parts += [self._walk(function.__defaults__), self._walk(function.__kwdefaults__)]
         if origin is None:
+            self._slots.append((function, "__code__"))  # as a notebook's %autoreload changes it
+            parts += [function.__code__, self._items(vars(function))]
             parts += self._read(function.__globals__, set(_names(function.__code__)))
         return function, *parts
 
@@ -146,7 +160,7 @@ class Watch:
         self._slots += [(value, name) for name in slots]
         parts = [self._walk(getattr(value, name, None)) for name in slots]
         if not hasattr(value, "__dict__"):
-            return type(value), _Same(value), *parts
+            return type(value), Same(value), *parts
         return self._walk(type(value)), self._items(vars(value)), *parts
 
 
@@ -180,70 +194,14 @@ class Key:
         return isinstance(other, Key) and self.value == other.value
 
 
-class _Same:
-    """An object as a key that equals only itself, whatever its own ``==`` says."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-
-class _TensorValues:
-    def __init__(self, value: Tensor):
-        self.value, self.state, self.seen = value, _state(value), None
-        if not value.requires_grad and value.device.type == "cpu" and value.layout is torch.strided:
-            self.seen = _sample(value).clone()
-        self.key = (Tensor, _Same(value), self.state, None if self.seen is None else _bytes(self.seen))
-
-    def unchanged(self) -> bool:
-        if _state(self.value) != self.state:
-            return False
-        if self.seen is None:
-            return True
-        now = _sample(self.value)
-        return torch.equal(now, self.seen) or _bytes(now) == _bytes(self.seen)  # NaN differs from itself
-
-
-class _ArrayValues:
-    def __init__(self, value: np.ndarray):
-        self.value, self.seen = value, value.tobytes()
-        self.key = (value.shape, value.dtype.str, self.seen)
-
-    def unchanged(self) -> bool:
-        return (self.value.shape, self.value.dtype.str) == self.key[:2] and self.value.tobytes() == self.seen
-
-
-def version(value: Tensor) -> int | None:
-    """How often PyTorch has seen the tensor changed in place. Inference tensors do not say: None."""
-    return None if value.is_inference() else value._version
-
-
-def _state(value: Tensor) -> tuple:
-    if value.requires_grad:
-        return True, value.shape, value.dtype, value.device
-    return False, version(value), value.data_ptr() if value.layout is torch.strided else None, value.shape
-
-
-def _sample(value: Tensor) -> Tensor:
-    value = value.detach()
-    if value.numel() <= _COMPARED or value.is_inference():  # of an inference tensor the version does not help
-        return value
-    return value.reshape(-1)[::value.numel() // _COMPARED]
-
-
-def _bytes(value: Tensor) -> bytes:
-    return value.resolve_conj().resolve_neg().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-
-
 # Objects that wrap others, and where.
 _PARTS = {types.MethodType: ("__func__", "__self__"), functools.partial: ("func", "args", "keywords"),
           property: ("fget",), staticmethod: ("__func__",), classmethod: ("__func__",),
-          functools.cached_property: ("func",), types.MappingProxyType: ()}
+          functools.cached_property: ("func",), functools.partialmethod: ("func", "args", "keywords"),
+          types.MappingProxyType: ()}
+# Objects of libraries whose contents are somebody else's.
+_OPEN = (types.SimpleNamespace, argparse.Namespace, collections.UserDict, collections.UserList, collections.ChainMap,
+         torch.distributions.Distribution, np.poly1d)
 _OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__slots__",
                "__firstlineno__", "__static_attributes__", "__parameters__", "__orig_bases__"}
 
