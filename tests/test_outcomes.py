@@ -171,7 +171,7 @@ def test_a_damaged_file_is_named_refused_and_left(damage, reason, tmp_path, caps
     assert repetitions.read(path) == repetition()
     path.write_text(damage(path.read_text()))
     left = path.read_bytes()
-    with pytest.raises(ResultError, match=rf"00\.json .*{reason}.*(?s:.)*left as it is.*rm .*run tiny"):
+    with pytest.raises(ResultError, match=rf"00\.json .*{reason}.*(?s:.)*left as it is.*mv -n .*run tiny"):
         repetitions.read(path)
     assert outcomes.measure([page], 1, 1, tmp_path) == 1
     assert path.read_bytes() == left and "00.json" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +73,29 @@ def test_a_renamed_setting_in_the_file_is_noticed(path):
     about["settings"]["dt"] = 0.25
     np.savez(path, **{**arrays, "about": np.array(json.dumps(about))})
     assert "do not have the checksum" in refusal(path, {**SETTINGS, "dt": 0.25})
+
+
+def test_whichever_bit_is_flipped_it_is_the_right_refusal_or_harmless(path):
+    """A flipped bit can say that the archive is encrypted, or name an unknown compression."""
+    content = path.read_bytes()
+    refused = 0
+    for place in [*range(0, 200), *range(len(content) - 400, len(content))]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
+        try:
+            restarts.load(path, SETTINGS, COMMAND)
+        except restarts.RestartError:
+            refused += 1
+    assert refused > 100
+
+
+def test_the_command_replaces_the_states_only_if_it_is_asked_to(path, monkeypatch, capsys):
+    made = []
+    for options, status in (([], 2), (["--help"], 0), (["--write"], 0)):
+        monkeypatch.setattr(sys, "argv", ["make_states", *options])
+        with pytest.raises(SystemExit) as end:
+            restarts.command(path, made.append, "What it is.")
+        assert end.value.code == status and made == [path] * ("--write" in options)
+    assert "Move the stored results" in capsys.readouterr().out
 
 
 def test_other_settings_of_the_problem_are_refused_with_both_values(path):

@@ -196,7 +196,7 @@ class Solver(nn.Module):
         if tuple(value.shape) != expected:
             advice = "give one value per sample, or a number for all"
             if len(expected) > 1:
-                advice = "give a field for each sample, as field.expand(batch, -1, -1) makes of one, or a number for all"
+                advice = "give a field for each sample, as field.expand(batch, -1, -1) makes of one, or a number"
             elif value.ndim > 2:
                 advice += "; a field has its number of channels in the solver's attribute fields"
             raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}; "
