@@ -21,6 +21,7 @@ from dpbook_utils.physics import navier_stokes
 from dpbook_utils.physics.advection import central, interpolated, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.physics.graph import canonical
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from dpbook_utils.physics.navier_stokes import NavierStokes
 from dpbook_utils.physics.obstacle import ChannelDivergence, ChannelProjection
@@ -108,14 +109,15 @@ def assert_the_step(name, batch, double, data):
     inputs = {key: laid_out(x, data.draw(st.sampled_from(LAYOUTS))) for key, x in inputs.items()}
     needed = data.draw(st.lists(st.sampled_from(list(inputs)), unique=True))
     eps = torch.finfo(dtype).eps
-    leaves = [{key: x.detach().requires_grad_(key in needed) for key, x in inputs.items()} for _ in range(2)]
+    leaves = [{key: move(x).detach().requires_grad_(key in needed) for key, x in inputs.items()}
+              for move in (canonical, lambda x: x)]
     values = [step(**given) for step, given in zip((eager, traced(name)), leaves)]
     assert_close(*(value.detach() for value in values), 16 * eps)
     for layout in LAYOUTS if needed else ():
         g = laid_out(randn(values[0].shape, dtype, seed + 7), layout)
         expected, found = (
-            torch.autograd.grad(value, [given[key] for key in needed], g, retain_graph=True, materialize_grads=True)
-            for value, given in zip(values, leaves))
+            torch.autograd.grad(value, [given[key] for key in needed], x, retain_graph=True, materialize_grads=True)
+            for value, given, x in zip(values, leaves, (canonical(g), g)))
         for e, f in zip(expected, found, strict=True):
             assert_close(e, f, 1e-12 if double else 1e4 * eps)
 

@@ -15,7 +15,7 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.graph import Graph, Recorder, current_recorder
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
 from dpbook_utils.physics.solver import Solver
-from dpbook_utils.physics.trace import TracedSolver, TraceError, agree, trace
+from dpbook_utils.physics.trace import TracedSolver, TraceError, agree, layouts, trace
 from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.update import TracedGradients
 
@@ -122,6 +122,19 @@ def test_saved_tensors_may_come_back_in_another_layout():
     with torch.autograd.graph.save_on_cpu():
         found = gradient(traced)
     assert agree(gradient(solver), found)
+
+
+@pytest.mark.parametrize("layout", ["transposed", "sliced", "with short strides", "with long strides"])
+def test_second_derivatives_in_every_layout(layout):
+    solver = burgers()
+    traced, v = trace(solver, state(1).double(), viscosity=0.01), layouts(state(1).double())[layout]
+
+    def curvature(step):
+        u = layouts(state(1).double())[layout].requires_grad_()
+        slope, = torch.autograd.grad(step(u, viscosity=0.01), u, v, create_graph=True)
+        return torch.autograd.grad(slope, u, v)[0]
+
+    assert agree(curvature(solver), curvature(traced))
 
 
 @pytest.mark.parametrize("share", [lambda x: (x, x), lambda x: (x[:1], x[1:])], ids=["the same", "two views"])

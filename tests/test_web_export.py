@@ -16,6 +16,7 @@ from dpbook_utils.physics.advection import central, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
+from dpbook_utils.physics.trace import layouts
 from dpbook_utils.rollout import Rollout, Sequential, repeat
 from dpbook_utils.web import Library, Unsupported, export
 
@@ -53,6 +54,13 @@ def test_a_repeated_solver_is_one_program():
     assert len(programs) == 4 and programs[1] is programs[2] is programs[3]
     assert [operator["solver"] for operator in made["operators"]] == [False, True, True, True]
     assert made["parameters"] == {"diffusivity": BATCH}
+
+
+def test_a_page_does_not_depend_on_how_the_example_lies_in_memory():
+    solver, viscosity = Burgers(N, 1.0, 0.01, upwind), torch.full((BATCH,), 0.02)
+    pages = [exported(solver, Additive(network()), example={"u0": u, "viscosity": viscosity})["operators"]
+             for u in layouts(state()).values()]
+    assert all(page == pages[0] for page in pages)
 
 
 SOLVERS = {

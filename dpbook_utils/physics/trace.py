@@ -117,7 +117,7 @@ class _Recorded:
             self.graph = self._record(lambda *x: [step(*x)], self.examples[0])
             own_outputs(self.graph.fx)
             for example in self.examples:
-                check(label, step, [self.plain, lambda *x: _Replay.apply(self, *x)], example)
+                check(label, step, self.plain, lambda *x: _Replay.apply(self, *x), example)
 
     @property
     def is_current(self) -> bool:
@@ -220,8 +220,8 @@ def _noise(u: Tensor, seed: int) -> Tensor:
     return torch.randn(u.shape, generator=generator, dtype=u.dtype, device="cpu").to(u.device)
 
 
-def check(label: str, step: Callable, graphs: list[Callable], inputs: list[Tensor]) -> None:
-    """Compare values and vector-Jacobian products of each graph with those of the step, in several memory layouts.
+def check(label: str, step: Callable, plain: Callable, replay: Callable, inputs: list[Tensor]) -> None:
+    """Compare values and vector-Jacobian products of the graph with those of the step, its replay in several layouts.
 
     Raises: TraceError for a difference, and for a step that cannot be replayed.
     """
@@ -234,21 +234,24 @@ def check(label: str, step: Callable, graphs: list[Callable], inputs: list[Tenso
                          "dtype")
     g = torch.linspace(-1, 1, expected.numel(), dtype=expected.dtype, device=expected.device)
     g = g.cos().view(expected.shape)
-    same = g.new_ones(()).expand(expected.shape)  # another cotangent, whose values are equal
-    for cotangents in (layouts(g), {"expanded": same}):
-        right = _value_and_gradients(step, inputs, next(iter(cotangents.values())))
-        for name, cotangent in cotangents.items():
-            moved = [layouts(x).get(name, x) for x in inputs]
-            # A sum that nearly cancels is known no better than the step itself gives it from memory in another order.
-            unsure = [10 * (e - f).abs() for e, f in zip(right, _value_and_gradients(step, moved, cotangent))]
-            for graph in graphs:
-                for i, (e, f) in enumerate(zip(right, _value_and_gradients(graph, moved, cotangent))):
-                    if not agree(e, f, unsure[i]):
-                        raise TraceError(
-                            f"{label}: the {'gradient' if i else 'value'} of the recorded graph differs from the "
-                            f"step's by {float((e - f).abs().max()):.3g}, its largest entry being "
-                            f"{float(e.abs().max()):.3g} (tensors {name}). {_HINT} A backward written as "
-                            "torch.autograd.Function is lost: use torch.library.custom_op.")
+    _compare(label, "step's", _value_and_gradients(step, inputs, g), _value_and_gradients(plain, inputs, g))
+    found = _value_and_gradients(replay, inputs, g)
+    _compare(label, "step's", _value_and_gradients(step, inputs, g), found)
+    for name, cotangent in layouts(g).items():
+        moved = [layouts(x)[name] for x in inputs]
+        _compare(label, f"same graph's for tensors {name}", found, _value_and_gradients(replay, moved, cotangent))
+    same, expanded = torch.ones_like(g), g.new_ones(()).expand(g.shape)
+    _compare(label, "same graph's for an expanded cotangent", _value_and_gradients(replay, inputs, same),
+             _value_and_gradients(replay, inputs, expanded))
+
+
+def _compare(label: str, whose: str, expected: list[Tensor], found: list[Tensor]) -> None:
+    for i, (e, f) in enumerate(zip(expected, found, strict=True)):
+        if not agree(e, f):
+            raise TraceError(f"{label}: the {'gradient' if i else 'value'} of the recorded graph differs from the "
+                             f"{whose} by {float((e - f).abs().max()):.3g}, its largest entry being "
+                             f"{float(e.abs().max()):.3g}. {_HINT} A backward written as torch.autograd.Function is "
+                             "lost: use torch.library.custom_op.")
 
 
 def layouts(x: Tensor) -> dict[str, Tensor]:
@@ -278,19 +281,11 @@ def _value_and_gradients(step: Callable, inputs: list[Tensor], g: Tensor) -> lis
     return [value.detach(), *(torch.zeros_like(x) if y is None else y for x, y in zip(leaves, gradients))]
 
 
-def agree(expected: Tensor, found: Tensor, unsure: Tensor | None = None) -> bool:
-    """Equal up to a thousand roundings of the largest value, and NaN or infinite at the same places.
-
-    Args:
-        unsure: a difference that is allowed beyond that, as large as its largest entry.
-    """
+def agree(expected: Tensor, found: Tensor) -> bool:
+    """Equal up to a thousand roundings of the largest value, and NaN or infinite at the same places."""
     finite = expected.isfinite()
     if expected.shape != found.shape or not torch.equal(finite, found.isfinite()):
         return False
-    if not finite.any():
-        return True
-    allowed = 1e3 * torch.finfo(expected.dtype).eps * expected[finite].abs().amax()
-    if unsure is not None:
-        allowed = allowed + unsure[finite].amax()
-    return bool(((expected - found)[finite].abs() <= allowed).all())
+    scale = expected[finite].abs().amax() if finite.any() else 0
+    return bool(((expected - found)[finite].abs() <= 1e3 * torch.finfo(expected.dtype).eps * scale).all())
 
