@@ -30,9 +30,9 @@ PARTS = {
 }
 
 
-def run(profile: str, arguments: list[str]) -> bool:
+def run(profile: str, arguments: list[str], examples: str = "100") -> bool:
     """pytest with these arguments on all cores. Returns whether all passed."""
-    environment = {**variables(PROFILES[profile]), "DPBOOK_MODE": "short"}
+    environment = {**variables(PROFILES[profile]), "DPBOOK_MODE": "short", "DPBOOK_EXAMPLES": examples}
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-n", "logical",
                "--maxprocesses", "4", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode == 0
