@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, Replace, SolverParameter
+from dpbook_utils.networks import ConvResNet
 from dpbook_utils.physics.burgers import Burgers
 
 SOLVER = Burgers(16, 1.0, 0.004)
@@ -62,3 +63,14 @@ def test_an_output_that_would_broadcast_is_refused(coupling):
 def test_a_parameter_that_the_solver_does_not_take_is_refused():
     with pytest.raises(ValueError, match="SolverParameter: Burgers takes no parameter 'reynolds'"):
         SolverParameter(SOLVER, NETWORK, "reynolds")
+
+
+def test_a_coupling_takes_the_parameters_that_its_network_is_conditioned_on():
+    network = ConvResNet(1, 1, 1, width=2, num_blocks=1, conditions={"length": (1.0, 2.0)})
+    assert Additive(network).parameter_names == Additive(network).network_parameters == ("length",)
+    assert AdditiveRHS(SOLVER, network).parameter_names == (*SOLVER.parameter_names, "length")
+
+
+def test_the_parameters_of_a_solver_are_named_where_another_one_is_asked_for():
+    with pytest.raises(ValueError, match="it takes viscosity"):
+        SolverParameter(SOLVER, MeanSquare(), "speed")

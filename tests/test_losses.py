@@ -56,3 +56,9 @@ def test_another_placement_takes_effect_at_once():
     loss(U, V)
     loss.weights = final_step
     assert torch.allclose(loss(U, V), mse(U, V)[:, -1])
+
+
+def test_a_metric_of_the_wrong_shape_is_named_with_it():
+    states = torch.ones(2, 3, 1, 4)
+    with pytest.raises(ValueError, match=r"gives \(2, 3, 1\), expected \(batch, time\) = \(2, 3\)"):
+        TrajectoryLoss(every_step, metric=lambda u, reference: (u - reference).mean(-1))(states, states)

@@ -89,3 +89,26 @@ def test_an_inverse_problem_without_a_network_optimises_its_input():
     u0 = U.clone().requires_grad_()
     loss = Objective(Rollout(P, 3), ONE)(u0, REFERENCE, viscosity=0.01)
     assert torch.autograd.grad(loss, u0)[0].abs().max() > 0
+
+
+def test_what_the_targets_of_a_state_with_two_channels_are():
+    u0 = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(2))
+    trajectory = torch.zeros(3, 4, 2, 8)
+    targets = from_input(u0, trajectory, None, {})
+    assert targets.shape == trajectory.shape
+    assert all(torch.equal(targets[:, k], u0) for k in range(4))
+
+
+def test_the_first_state_of_a_reference_that_is_not_finite_is_named():
+    reference = REFERENCE.clone()
+    reference[1, 2] = reference[3, 0] = torch.nan
+    with pytest.raises(ValueError, match="first in sample 1 at step 3;"):
+        from_batch(U, REFERENCE, reference, {})
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_targets_of_a_solver_follow_the_trajectory_unless_they_are_detached(detach):
+    trajectory = REFERENCE.clone().requires_grad_()
+    targets = from_solver(P, detach=detach)(U, trajectory, None, {"viscosity": torch.full((4,), 0.01)})
+    assert targets.requires_grad != detach
+    assert torch.equal(targets[:, 1], P(REFERENCE[:, 0], viscosity=0.01))
