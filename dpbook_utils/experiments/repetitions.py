@@ -10,7 +10,6 @@ their own, stay. Every second repetition also rounds differently: the libraries 
 
 import ast
 import functools
-import hashlib
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 from ..files import replacing
 from . import results
 from .chapter_code import cells, parsed, statements
-from .results import ResultError, aside
+from .results import ResultError, aside, checksum
 
 FORMAT, SHIFT, REPEATS, WORKERS = 1, 1000, 12, 2
 ROUNDINGS = {"as the machine does": {},
@@ -86,7 +85,7 @@ def save(repetition: Repetition, root: Path | None = None) -> None:
     path = file(repetition.chapter, repetition.repetition, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(repetition)}
-    content["checksum"] = _checksum(content)
+    content["checksum"] = checksum(content)
     with replacing(path) as opened:
         opened.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
         os.chmod(opened.name, 0o644)
@@ -105,7 +104,7 @@ def read(path: Path) -> Repetition:
         reason = misfit and f"is no repetition of a chapter ({misfit.message[:200]})"
     except (ValueError, RecursionError) as error:
         reason = f"is truncated or damaged ({error})"
-    if not reason and content["checksum"] != _checksum(content):
+    if not reason and content["checksum"] != checksum(content):
         reason = "was edited after it was written: its checksum differs"
     if not reason and (path.parent.name, path.stem) != (content["chapter"], f"{content['repetition']:02d}"):
         reason = f"holds repetition {content['repetition']} of {content['chapter']}, so it was renamed or copied"
@@ -220,8 +219,3 @@ def _validator():
     import jsonschema  # takes a second to import
 
     return jsonschema.Draft202012Validator(SCHEMA)
-
-
-def _checksum(content: dict) -> str:
-    rest = {key: value for key, value in content.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

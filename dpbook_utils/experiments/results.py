@@ -106,7 +106,7 @@ def save(record: Record, root: Path | None = None) -> Path:
     path = study_folder(record.experiment, root) / file_name(record.task)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(record), "metrics": {k: _plain(v) for k, v in record.metrics.items()}}
-    content = {**content, "seeds": list(record.seeds), "checksum": _checksum(content)}
+    content = {**content, "seeds": list(record.seeds), "checksum": checksum(content)}
     _validator().validate(content)
     with replacing(path) as file:
         file.write(_text(content).encode())
@@ -142,7 +142,7 @@ def read(path: Path, spec: Specification) -> Record:
         metrics = {name: _array(values) for name, values in content["metrics"].items()}
     except (ValueError, TypeError, RecursionError) as error:
         raise refuse(f"is truncated, or no JSON with tables of numbers ({error})") from error
-    if content["checksum"] != _checksum(content):
+    if content["checksum"] != checksum(content):
         raise refuse("was edited after it was written: its checksum differs")
     record = Record(content["experiment"], content["variant"], content["budget"], tuple(content["seeds"]),
                     content["fingerprint"], metrics, content["provenance"])
@@ -251,7 +251,8 @@ def _array(values: list) -> np.ndarray:
     return np.array(number(values))
 
 
-def _checksum(content: Mapping) -> str:
+def checksum(content: Mapping) -> str:
+    """Of everything in a record but the checksum itself."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
