@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BUILD := $(BIN)/python book/build.py
 PYTEST := $(BIN)/python -m pytest
-EXPERIMENTS := $(BIN)/python -m dpbook_utils.experiments
+EXPERIMENTS := $(BIN)/python -m dpbook_course.experiments
 MODE ?= short
 NUMBER ?= 20
 PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
@@ -54,7 +54,7 @@ results: $(READY)  ## compute what is missing of every study (hours), then print
 	    $(EXPERIMENTS) run $$id || failed=1; done; $(EXPERIMENTS) claims; exit $$failed
 
 outcomes: $(READY)  ## repeat what the chapters show live (hours), and say how often it held
-	$(BIN)/python -m dpbook_utils.experiments.outcomes run
+	$(BIN)/python -m dpbook_course.experiments.outcomes run
 
 bench: .bench/.ready  ## speed and memory, side by side with JAX
 	PYTHONPATH=.bench $(BIN)/python -m benchmarks

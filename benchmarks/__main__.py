@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from dpbook_utils.commands import program
+from dpbook_course.commands import program
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"

@@ -14,8 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from dpbook_course.commands import program
 from dpbook_utils import settings
-from dpbook_utils.commands import program
 from dpbook_utils.physics.navier_stokes import NavierStokes, mac_cormack, semi_lagrangian
 from dpbook_utils.physics.trace import trace
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from dpbook_utils.experiments.provenance import processor
+from dpbook_course.experiments.provenance import processor
 
 
 def interleaved(functions: dict[str, Callable], repeats: int,

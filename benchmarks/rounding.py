@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpbook_utils.commands import program
+from dpbook_course.commands import program
 
 from .measure import environment
 

@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from dpbook_utils.commands import program
+from dpbook_course.commands import program
 from dpbook_utils.data import random_fourier, random_velocity
 from dpbook_utils.physics.advection import central, semi_lagrangian, upwind
 from dpbook_utils.physics.burgers import Burgers

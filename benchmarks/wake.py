@@ -19,8 +19,8 @@ from phiml import math
 from phiml.math import Solve, batch, channel, dual, spatial
 from torch import Tensor
 
+from dpbook_course.commands import program
 from dpbook_utils import settings
-from dpbook_utils.commands import program
 from dpbook_utils.coupling import AdditiveRHS
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.networks import PERIODIC, REPLICATE, ConvResNet

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
+from dpbook_course.web import systems, worker_source
+from dpbook_course.web.systems import BATCH, VISCOSITIES, burgers_chains, correction, ks_chains
 from dpbook_utils.data import random_fourier
 from dpbook_utils.objectives import Objective
 from dpbook_utils.training import Gradients
 from dpbook_utils.update import TracedGradients
-from dpbook_utils.web import systems, worker_source
-from dpbook_utils.web.systems import BATCH, VISCOSITIES, burgers_chains, correction, ks_chains
 
 from .cases import LEARNING_RATE, _assert_close, _Update
 from .measure import interleaved

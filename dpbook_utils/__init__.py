@@ -1,7 +1,14 @@
 """Training neural networks with differentiable physics: solvers, networks and the chains they form.
 
-Import the modules, not this package: ``from dpbook_utils.physics.burgers import Burgers``. Importing
-the package itself loads nothing heavy.
+    import dpbook_utils as dp
+
+    solver = dp.trace(dp.Burgers(64, length=1.0, dt=0.01), u0, viscosity=nu)
+
+``dir(dp)`` lists the names, ``__init__.pyi`` says where each comes from. A module is imported when one of its names is
+first used: ``import dpbook_utils`` itself loads neither torch nor PhiFlow.
 """
 
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
-from .physics.graph import current_recorder
+from .graphs.graph import current_recorder
 
 
 def mse(u: Tensor, reference: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .graphs.graph import current_recorder
 from .losses import TrajectoryLoss
 from .networks import num_members
-from .physics.graph import current_recorder
 from .physics.solver import select
 from .rollout import Rollout
 

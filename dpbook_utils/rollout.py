@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from . import arguments
 from .coupling import Coupling, Replace
 from .gradients import FullGradient
+from .graphs.graph import current_recorder
 from .noise import GaussianNoise
-from .physics.graph import current_recorder
 from .physics.solver import Solver, parameter_names, select, solvers
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from . import arguments
+from .graphs.graph import TraceError, canonical, record, recording
+from .graphs.program import Program
+from .graphs.simplify import simplify
+from .graphs.watch import Latest, Watch
 from .objectives import Objective
-from .physics.graph import TraceError, canonical, record, recording
-from .physics.program import Program
-from .physics.simplify import simplify
 from .physics.trace import agree, layouts
-from .physics.watch import Latest, Watch
 
 __all__ = ["TraceError", "TracedGradients"]
 

@@ -22,12 +22,12 @@ from torch import nn
 from trainer_samples import trainer
 
 import dpbook_utils
-from dpbook_utils import data, diagnostics, evaluation, gradients, losses, networks, noise, objectives, settings
+from dpbook_course.experiments.results import ResultError
+from dpbook_course.explorer import Playground, explore
+from dpbook_course.web import Library, Unsupported, export
+from dpbook_utils import data, diagnostics, evaluation, gradients, losses, networks, noise, objectives, settings, setups
 from dpbook_utils import training as loop
 from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, Replace, SolverParameter
-from dpbook_utils.experiments import setups
-from dpbook_utils.experiments.results import ResultError
-from dpbook_utils.explorer import Playground, explore
 from dpbook_utils.physics import navier_stokes, obstacle, projection, wake
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
@@ -35,9 +35,9 @@ from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
 from dpbook_utils.physics.trace import TraceError, trace
 from dpbook_utils.rollout import Rollout, Sequential, repeat
 from dpbook_utils.update import TracedGradients
-from dpbook_utils.web import Library, Unsupported, export
 
-PACKAGE = Path(dpbook_utils.__file__).parent
+ROOT = Path(dpbook_utils.__file__).parents[1]
+PACKAGES = {ROOT / "dpbook_utils", ROOT / "dpbook_course"}
 ERRORS = (TypeError, ValueError, TraceError, objectives.NoGradientPath, Unsupported, ResultError, IndexError)
 
 
@@ -71,7 +71,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.call.__module__.removeprefix('dpbook_utils.')}.{self.call.__qualname__}"
+        module = self.call.__module__.removeprefix("dpbook_utils.").removeprefix("dpbook_course.")
+        return f"{module}.{self.call.__qualname__}"
 
 
 class Outcome(NamedTuple):
@@ -265,27 +266,27 @@ _ACCEPTED = {
     "0": """
         explorer.playground.Playground noise; trainer_samples.trainer noise; networks.Ensemble.member index""",
     "0, 1.5, 1e30, scalar array": """
-        experiments.setups.Setup sigma; noise.GaussianNoise sigma; noise.RandomWalkNoise sigma;
+        setups.Setup sigma; noise.GaussianNoise sigma; noise.RandomWalkNoise sigma;
         noise.ShapedNoise sigma""",
     "0, scalar array": """
         data.fresh.Fresh seed; data.fresh.Fresh warmup; data.initial.random_fourier seed;
         data.initial.random_velocity seed; data.sampling.Sampler.__call__ k; data.sampling.Sampler.__call__ seed;
         data.trajectories.Windows seed; data.trajectories.simulate warmup; diagnostics.gradient_check seed;
         diagnostics.lyapunov_exponents seed; diagnostics.lyapunov_exponents warmup;
-        evaluation.long_time_statistics skip; experiments.setups.train noise_seed; networks.ConvResNet num_blocks;
+        evaluation.long_time_statistics skip; setups.train noise_seed; networks.ConvResNet num_blocks;
         networks.ConvResNet seed; noise.Perturbed seed; settings.reproducible seed""",
     "1.5": """
         physics.solver.Solver.forward viscosity; physics.trace.trace viscosity""",
     "1.5, 1e30, scalar array": """
         diagnostics.lyapunov_exponents dt; evaluation.blow_up_step factor; evaluation.log_spectral_distance floor;
-        experiments.setups.Setup learning_rate; physics.advection_diffusion.AdvectionDiffusion dt;
+        setups.Setup learning_rate; physics.advection_diffusion.AdvectionDiffusion dt;
         physics.advection_diffusion.AdvectionDiffusion length; physics.burgers.Burgers length;
         physics.kuramoto_sivashinsky.KuramotoSivashinsky dt; physics.navier_stokes.NavierStokes dt;
         physics.wake.Wake dt; training.fit clip_norm; web.export.export clip_norm""",
     "None, 1.5, 1e30, scalar array": """
-        experiments.setups.Setup clip_norm""",
+        setups.Setup clip_norm""",
     "True": """
-        experiments.setups.train progress; experiments.setups.train trace; objectives.from_solver detach;
+        setups.train progress; setups.train trace; objectives.from_solver detach;
         rollout.Rollout checkpoint; training.fit progress; training.fit trace""",
     "dict": """
         networks.ConvResNet conditions""",
@@ -309,9 +310,9 @@ _ACCEPTED = {
         data.trajectories.cell_averages num_points; data.trajectories.simulate num_steps;
         diagnostics.gradient_check num_directions; diagnostics.lyapunov_exponents num_exponents;
         diagnostics.lyapunov_exponents num_steps; evaluation.mean_over_horizon num_steps;
-        evaluation.predict num_steps; evaluation.survival num_steps; experiments.setups.Setup batch_size;
-        experiments.setups.Setup num_steps; experiments.setups.cosine budget; experiments.setups.train budget;
-        experiments.setups.warm_up num_steps; experiments.setups.warm_up shortest; gradients.Truncated every;
+        evaluation.predict num_steps; evaluation.survival num_steps; setups.Setup batch_size;
+        setups.Setup num_steps; setups.cosine budget; setups.train budget;
+        setups.warm_up num_steps; setups.warm_up shortest; gradients.Truncated every;
         losses.every_step num_steps; losses.final_step num_steps; networks.ConvResNet channels_out;
         networks.ConvResNet width; physics.advection_diffusion.AdvectionDiffusion num_points;
         physics.burgers.Burgers num_points; physics.kuramoto_sivashinsky.KuramotoSivashinsky num_points;
@@ -372,10 +373,10 @@ def accepted_by_name(outcome: Outcome) -> bool:
 
 def raised_by_the_package(error: Exception) -> bool:
     """Is the last line of the traceback one of ours?"""
-    return PACKAGE in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents
+    return bool(PACKAGES & set(Path(traceback.extract_tb(error.__traceback__)[-1].filename).parents))
 
 
-STORED = PACKAGE.parent / "results" / "inputs.json"
+STORED = ROOT / "results" / "inputs.json"
 
 if __name__ == "__main__":
     tried, refused = count()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dpbook_utils.experiments import rollouts
-from dpbook_utils.explorer import views
-from dpbook_utils.explorer.static import Control, Explorer, Region, Run
+from dpbook_course.experiments import rollouts
+from dpbook_course.explorer import views
+from dpbook_course.explorer.static import Control, Explorer, Region, Run
 
 REGIONS = {"inside": Region("inside the range", 8.0, "nu 0.2"), "above": Region("above the range", 9.0, "nu 0.7")}
 CONTROLS = (Control("m", "Unroll length", {"1": "1 step", "8": "8 steps"}, slider=True),

@@ -24,12 +24,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "results/mutants.json"
 CORE = ["losses", "objectives", "gradients", "coupling", "rollout", "noise", "arguments", "evaluation",
-        "experiments/statistics", "physics/watch", "data/trajectories"]
+        "claims/effects", "graphs/watch", "data/trajectories"]
 TESTS = {"data/trajectories": "tests/test_data.py"}  # where the names differ
 LIBRARIES = ("torch", "scipy.stats", "pandas", "phi.torch.flow", "pytest", "yaml")
 # What no test can notice, with the reason: the changed line as it reads then, by module.
 EQUIVALENT = json.loads((ROOT / "tests/equivalent_mutants.json").read_text(encoding="utf-8"))
 SEED = 0
+PACKAGES = ("dpbook_utils", "dpbook_course")
+
+
+def source(module: str) -> Path | None:
+    """The file of ``losses`` or ``claims/effects``, in whichever package."""
+    return next((path for package in PACKAGES if (path := ROOT / package / f"{module}.py").is_file()), None)
 
 
 def passes(copy: Path, tests: str, limit: float) -> tuple[bool, float]:
@@ -78,7 +84,7 @@ def mutate(module: str, number: int, copy: Path) -> dict:
     from cosmic_ray.mutating import use_mutation
     from cosmic_ray.plugins import get_operator
 
-    path, tests = copy / f"dpbook_utils/{module}.py", TESTS.get(module, f"tests/test_{module.split('/')[-1]}.py")
+    path, tests = copy / source(module).relative_to(ROOT), TESTS.get(module, f"tests/test_{module.split('/')[-1]}.py")
     passed, seconds = passes(copy, tests, 3600)
     if not passed:
         raise SystemExit(f"{(copy.parent / 'told').read_text()}\n{tests} does not pass as it is: mend it first.")
@@ -104,12 +110,12 @@ def mutate(module: str, number: int, copy: Path) -> dict:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Changes that tests should notice.")
     parser.add_argument("modules", nargs="*", metavar="MODULE", default=CORE,
-                        help="such as physics/watch; else the core")
+                        help="such as graphs/watch; else the core")
     parser.add_argument("--number", type=int, default=20, help="how many places of a module are changed (20)")
     options = parser.parse_args(arguments)
     for module in options.modules:
-        if not (ROOT / f"dpbook_utils/{module}.py").is_file():
-            parser.error(f"there is no module dpbook_utils/{module}.py; give a path such as physics/watch")
+        if source(module) is None:
+            parser.error(f"there is no module {module}.py in {' or '.join(PACKAGES)}; give a path such as graphs/watch")
     sys.path.append(str(ROOT / ".mutants"))  # behind the libraries that are tested with
     # No plug-in of pytest is needed, and each takes time.
     os.environ.update(OMP_NUM_THREADS="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")

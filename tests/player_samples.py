@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpbook_utils.explorer.player import Player
+from dpbook_course.explorer.player import Player
 
 TIMES, NX, NY = 5, 6, 4
 HIDE = np.zeros((NX, NY), bool)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from dpbook_course.web import Library, Unsupported, export
 from dpbook_utils import arguments
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import Fresh, Sampler, Windows, random_fourier
@@ -24,7 +25,6 @@ from dpbook_utils.physics.phiflow import precision_and_device
 from dpbook_utils.physics.trace import trace
 from dpbook_utils.rollout import Rollout, Sequential, repeat
 from dpbook_utils.training import fit
-from dpbook_utils.web import Library, Unsupported, export
 
 U = torch.randn(4, 1, 16, generator=torch.Generator().manual_seed(0))
 R = torch.randn(4, 2, 1, 16, generator=torch.Generator().manual_seed(1))

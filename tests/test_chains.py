@@ -6,10 +6,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
+from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_utils import figures
 from dpbook_utils.coupling import Additive, AdditiveRHS, Replace
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.setups import Setup
 from dpbook_utils.figures.chains import BACKWARD
 from dpbook_utils.figures.diagram import Edge, Node, diagram
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, PhysicsPath, Pushforward, Truncated
@@ -18,6 +17,7 @@ from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective, from_input, from_solver
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.rollout import Rollout, Sequential
+from dpbook_utils.setups import Setup
 
 
 class OddSteps(FullGradient):

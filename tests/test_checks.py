@@ -2,19 +2,18 @@
 
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny_experiment as tiny
 
-from dpbook_utils.experiments import __main__, checking, results, runner
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.checking import relative_difference
+from dpbook_course.experiments import __main__, checking, results, runner
+from dpbook_course.experiments.checking import relative_difference
+from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1
 from dpbook_utils.physics.solver import Solver
 
-EXPERIMENTS = runner.experiments()
+EXPERIMENTS, TINY = runner.experiments(), tiny.EXPERIMENTS[0]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -46,7 +45,7 @@ def longer_steps(monkeypatch):
 def forget() -> None:
     """Empty the caches of the problems' data and solvers."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("dpbook_utils.experiments."):
+        if name.startswith(("dpbook_course.problems.", "dpbook_course.studies.")):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear") and value.__module__ == name:
                     value.cache_clear()
@@ -54,9 +53,9 @@ def forget() -> None:
 
 @pytest.mark.parametrize("name", WITH_TIME_STEP)
 def test_a_constant_that_is_1_percent_off_is_far_beyond_the_tolerance(name, longer_steps):
-    module = EXPERIMENTS[name]
-    tolerance = checking.MARGIN * module.SPEC.tolerance
-    found = runner.check(SimpleNamespace(SPEC=replace(module.SPEC, tolerance=tolerance), __name__=module.__name__))
+    experiment = EXPERIMENTS[name]
+    tolerance = checking.MARGIN * experiment.spec.tolerance
+    found = runner.check(replace(experiment, spec=replace(experiment.spec, tolerance=tolerance)))
     assert found and all("the code no longer gives what is stored" in text for text in found)
     assert f"allowed {tolerance:g}" in found[0] and f"run {name}" in found[0]
 
@@ -64,11 +63,10 @@ def test_a_constant_that_is_1_percent_off_is_far_beyond_the_tolerance(name, long
 def test_a_changed_constant_of_the_coarse_solver_alone_is_noticed(monkeypatch):
     """A coarse solver whose time step is 1 % too long; the data, which its reference makes, stay."""
     e04, s = EXPERIMENTS["e04"], ks.SETTINGS
-    (task,) = [task for task in e04.SPEC.checks if task.variant == "WIG-3"]
-    module = SimpleNamespace(SPEC=replace(e04.SPEC, checks=(task,)), __name__=e04.__name__)
+    (task,) = [task for task in e04.spec.checks if task.variant == "WIG-3"]
     monkeypatch.setattr(ks, "coarse_solver",
                         lambda: KuramotoSivashinsky(s["num_points"], 1.01 * s["dt"], etd1, s["num_substeps"]))
-    (difference,) = runner.check(module)
+    (difference,) = runner.check(replace(e04, spec=replace(e04.spec, checks=(task,))))
     assert "e04, WIG-3, 8 updates, seeds 0, 1: the code no longer gives what is stored" in difference
     assert "one_step.inside, seed 1: " in difference and "allowed 0.0001" in difference and "run e04" in difference
 
@@ -79,21 +77,21 @@ def stored(monkeypatch, tmp_path):
     (tmp_path / "gate").touch()
     monkeypatch.setenv("TINY", str(tmp_path))
     monkeypatch.setattr(results, "folder", lambda: tmp_path / "results")
-    monkeypatch.setattr(runner, "find", lambda _: tiny)
-    results.save(runner.compute("tiny_experiment", "a", 2, (0, 1)))
+    monkeypatch.setattr(runner, "find", lambda _: TINY)
+    results.save(runner.compute(TINY, "a", 2, (0, 1)))
     return tmp_path / "results" / "tiny" / "a-2-0.json"
 
 
 def test_a_check_that_passes_says_so(stored, capsys):
-    assert runner.check(tiny) == [] and __main__.main(["check", "tiny"]) == 0
+    assert runner.check(TINY) == [] and __main__.main(["check", "tiny"]) == 0
     assert capsys.readouterr().out == "tiny: the code gives what is stored.\n"
 
 
 def test_a_difference_is_stated_with_its_size_and_what_to_do(stored, capsys, monkeypatch):
     monkeypatch.setitem(tiny.SPEC.variants, "a", 1.01)
-    right = tiny.run
     monkeypatch.setattr(results, "load", load_as_if_nothing_had_changed(tiny.SPEC, results.load))
-    monkeypatch.setattr(tiny, "run", lambda *args: {**right(*args), "curve": np.array([[1, 2, np.inf], [2, 4, 5.0]])})
+    curve = np.array([[1, 2, np.inf], [2, 4, 5.0]])
+    monkeypatch.setattr(runner, "find", lambda _: replace(TINY, run=lambda *args: {**tiny.run(*args), "curve": curve}))
     assert __main__.main(["check", "tiny"]) == 1
     shown = capsys.readouterr().err
     assert "tiny, a, 2 updates, seeds 0, 1: the code no longer gives what is stored." in shown
@@ -108,26 +106,28 @@ def load_as_if_nothing_had_changed(spec, load):
     return lambda _, root: load(before, root)
 
 
-def test_a_tolerance_is_kept(stored, monkeypatch):
-    right = tiny.run
+def test_a_tolerance_is_kept(stored):
     for factor, num_differences in ((1 + 0.9e-4, 0), (1 + 1.1e-4, 1)):
-        monkeypatch.setattr(tiny, "run", lambda *args, f=factor: {**right(*args), "error": right(*args)["error"] * f})
-        assert len(runner.check(tiny)) == num_differences
+        def off(*task, factor=factor):
+            found = tiny.run(*task)
+            return {**found, "error": found["error"] * factor}
+
+        assert len(runner.check(replace(TINY, run=off))) == num_differences
 
 
 def test_a_check_without_its_record_fails(stored):
     text = stored.read_text()
     stored.write_text(text.replace("0.833333", "0.9"))
-    (message,) = runner.check(tiny)
+    (message,) = runner.check(TINY)
     assert "cannot be checked" in message and "was edited" in message
     stored.unlink()
-    (message,) = runner.check(tiny)
-    assert "it is not stored. Compute it: python -m dpbook_utils.experiments run tiny" in message
+    (message,) = runner.check(TINY)
+    assert "it is not stored. Compute it: python -m dpbook_course.experiments run tiny" in message
 
 
 def test_an_experiment_without_checks_fails():
-    module = SimpleNamespace(SPEC=replace(tiny.SPEC, checks=()), __name__="tiny_experiment")
-    assert runner.check(module) == ["tiny has no checks: state some in its specification"]
+    without = replace(TINY, spec=replace(tiny.SPEC, checks=()))
+    assert runner.check(without) == ["tiny has no checks: state some in its specification"]
 
 
 @pytest.mark.parametrize("now, then, expected", [

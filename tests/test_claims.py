@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas
 import pytest
 
-from dpbook_utils.experiments import claims, findings, results
-from dpbook_utils.experiments.claims import Claim, Effect, Verdict, judge
-from dpbook_utils.experiments.findings import conclude, lower, per_seed, smaller
+from dpbook_course.claims import claims, findings
+from dpbook_course.claims.claims import Claim, Effect, Verdict, judge
+from dpbook_course.claims.findings import conclude, lower, per_seed, smaller
+from dpbook_course.experiments import results
+from dpbook_course.experiments.spec import Experiment
 
 SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])  # what seeds share
 NOISE = np.array([1.02, 0.97, 1.01, 0.98, 1.03, 1.0])  # what they do not
@@ -91,7 +92,7 @@ def test_missing_results_are_undecided_and_say_what_to_run():
     for frames in ({}, {"e90": pandas.DataFrame()}):
         verdict = judge(CLAIM, frames)
         assert verdict.outcome == "undecided" and verdict.num_seeds == 0 and verdict.claim is CLAIM
-        assert "python -m dpbook_utils.experiments run e90" in verdict.remedy and verdict.remedy in str(verdict)
+        assert "python -m dpbook_course.experiments run e90" in verdict.remedy and verdict.remedy in str(verdict)
     partial = judge(CLAIM, {"e90": frame_of({key: BETTER[key] for key in list(BETTER)[:2]})})
     assert "A / B, 100" in partial.note and "run e90" in partial.remedy and partial.effect("A / B, 10").holds
 
@@ -173,7 +174,7 @@ def test_texts():
     markdown, text = verdict._repr_markdown_(), str(verdict)
     for said in (markdown, text):
         for part in (CLAIM.id, CLAIM.text, CLAIM.criterion, "supported", "Seeds: 6", "100 updates", "A / B, 100", "yes",
-                     "python -m dpbook_utils.experiments run e90"):
+                     "python -m dpbook_course.experiments run e90"):
             assert part in said
     assert markdown.count("\n|") == 5 and list(verdict.table()["as claimed"]) == ["yes", "yes", ""]
     assert verdict.effect("B / A").value == pytest.approx(1 / verdict.effect("A / B, 100").value)
@@ -195,17 +196,17 @@ def registry(monkeypatch):
     """Two experiments, of which one has results, and a claim that needs both."""
     both = Claim("C89", "Both", "03_unrolling", ("e90", "e91"), "", lambda frames: Verdict(
         "undecided" if frames["e91"].empty else "supported", (), 6, "", f"e91 has {len(frames['e91'])} rows"))
-    module = SimpleNamespace(__name__="e90_made_up", SPEC=Spec("e90"), CLAIMS={"C90": CLAIM, "C89": both})
-    modules = {"e90": module, "e91": SimpleNamespace(__name__="e91_made_up", SPEC=Spec("e91"))}
+    known = {"e90": Experiment(Spec("e90"), None, claims={"C90": CLAIM, "C89": both}),
+             "e91": Experiment(Spec("e91"), None)}
 
     def frame(spec):
         if spec.id == "e91":
             raise results.ResultError("there are no results")
         return frame_of(BETTER)
 
-    monkeypatch.setattr(claims, "experiments", lambda: modules)
+    monkeypatch.setattr(claims, "experiments", lambda: known)
     monkeypatch.setattr(results, "frame", frame)
-    return modules
+    return known
 
 
 def test_the_ledger(registry):
@@ -220,11 +221,12 @@ def test_the_ledger(registry):
         claims.verdict("C01")
 
 
-def test_a_claim_belongs_to_one_module(registry):
-    registry["e91"].CLAIMS = {"C90": Claim("C90", "", "", ("e91",), "", decide)}
-    with pytest.raises(ValueError, match="another module"):
+def test_a_claim_belongs_to_one_study(registry):
+    registry["e91"].claims["C90"] = Claim("C90", "", "", ("e91",), "", decide)
+    with pytest.raises(ValueError, match="another study"):
         claims.all_claims()
-    registry["e91"].CLAIMS = {"C88": CLAIM}
+    registry["e91"].claims["C88"] = CLAIM
+    del registry["e91"].claims["C90"]
     with pytest.raises(ValueError, match="'C88'"):
         claims.all_claims()
 

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import __main__ as bench
 from benchmarks import report
-from dpbook_utils.web import __main__ as web
+from dpbook_course.web import __main__ as web
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = "import signal, sys; from dpbook_utils.commands import program; program(lambda: {})"
+PROGRAM = "import signal, sys; from dpbook_course.commands import program; program(lambda: {})"
 
 
 def shell(command: str, **environment) -> subprocess.CompletedProcess:
@@ -28,8 +28,8 @@ def program(body: str, after: str = "", **environment) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("command, reader", [
-    ("-m dpbook_utils.experiments list", "head -1"), ("-m dpbook_utils.experiments --help", "true"),
-    ("-m benchmarks --help", "true"), ("-m dpbook_utils.web --help", "true")])
+    ("-m dpbook_course.experiments list", "head -1"), ("-m dpbook_course.experiments --help", "true"),
+    ("-m benchmarks --help", "true"), ("-m dpbook_course.web --help", "true")])
 def test_a_closed_pipe_ends_a_command_silently(command, reader):
     done = shell(f'set -o pipefail; "$PY" {command} | {reader}')
     assert done.stderr == "" and done.returncode in (0, 141)  # 0 if all of it was written before the reader ended
@@ -58,7 +58,7 @@ def test_an_ascii_console_gets_escapes():
     ("claims", {"PYTHONIOENCODING": "ascii"}), ("run e99", {"PYTHONIOENCODING": "ascii"}),
     ("list", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})])
 def test_every_command_runs_in_an_ascii_console(command, environment):
-    done = shell(f'"$PY" -m dpbook_utils.experiments {command}', **environment)
+    done = shell(f'"$PY" -m dpbook_course.experiments {command}', **environment)
     assert "Traceback" not in done.stderr and done.returncode == (2 if "e99" in command else 0)
     assert done.stdout.isascii() and len(done.stdout + done.stderr) > 100
 
@@ -106,7 +106,7 @@ def read_only(monkeypatch):
 
 def test_kernels_that_cannot_be_written_are_not_compiled(read_only, monkeypatch):
     monkeypatch.setattr(web, "find_spec", lambda _: True)
-    systems = importlib.import_module("dpbook_utils.web.systems")
+    systems = importlib.import_module("dpbook_course.web.systems")
     monkeypatch.setattr(systems, "exported", lambda: pytest.fail("compiled"))
     with pytest.raises(OSError, match="kernels.json cannot be written .Read-only file system.: choose a place"):
         web.main([])

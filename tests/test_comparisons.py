@@ -1,6 +1,5 @@
 """Comparisons as data find themselves and make their labels, and no verdict depends on what a label says."""
 
-import ast
 import contextlib
 import random
 import re
@@ -9,14 +8,14 @@ from dataclasses import FrozenInstanceError, replace
 
 import pandas
 import pytest
-from test_repository import PACKAGE
+from test_repository import MODULES, imports, module_name
 
-from dpbook_utils.experiments import claims, pages
-from dpbook_utils.experiments.claims import Effect
-from dpbook_utils.experiments.comparisons import Lower, Smaller, SmallerInTime, cross, found_in
+from dpbook_course.claims import claims, pages
+from dpbook_course.claims.claims import Effect
+from dpbook_course.claims.comparisons import Lower, Smaller, SmallerInTime, cross, found_in
 
 SCATTER = (1.0, 1.3, 0.8, 1.1, 0.6, 0.9)
-STUDIES = sorted(PACKAGE.glob("experiments/e[0-9][0-9]_*.py")) + sorted(PACKAGE.glob("experiments/verdicts_e*.py"))
+STUDIES = [path for path in MODULES if re.search(r"/studies/e\d\d/", path.as_posix())]
 
 
 def frame(values, budgets=(10, 100), **columns):
@@ -135,32 +134,22 @@ def test_no_verdict_reads_its_labels(stored, which, monkeypatch):
 
 
 def study(name):
-    """``e04`` of ``e04_rollouts`` and ``verdicts_e04``; None of what belongs to no study."""
-    found = re.match(r"(?:verdicts_)?(e\d\d)(?:_|$)", name)
+    """``e04`` of ``dpbook_course.studies.e04.rollouts``; None of what belongs to no study."""
+    found = re.match(r"dpbook_course\.studies\.(e\d\d)", name)
     return found and found[1]
 
 
-def imported(path):
-    """``(module, names)`` of the relative imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            names = [alias.name for alias in node.names]
-            yield from [(node.module, names)] if node.module else [(name, ["*"]) for name in names]
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STUDIES, ids=module_name)
 def test_no_study_imports_another_ones_insides(path):
-    """Nor the rules that judge it: a study states its claims, and shares the constants of its design with them."""
-    own = study(path.stem)
-    for module, names in imported(path):
-        assert study(module) in (None, own), f"{path.stem} imports {module}: give what both need a home of its own"
-        if module.startswith("verdicts_") and not path.stem.startswith("verdicts_"):
-            assert all(name.startswith("CLAIMS") for name in names), f"{path.stem} imports {names} from {module}"
+    """Nor the rules that judge it: only the package of its folder brings the two together."""
+    own = study(module_name(path))
+    for module in imports(path):
+        assert study(module) in (None, own), f"{module_name(path)} imports {module}: give what both need another home"
+        if path.name != "__init__.py":
+            assert not module.endswith(".verdict"), f"{module_name(path)} imports {module}"
 
 
-SHARED = sorted(set(PACKAGE.glob("experiments/*.py")) - set(STUDIES))
-
-
-@pytest.mark.parametrize("path", SHARED, ids=lambda path: path.stem)
-def test_what_studies_share_imports_no_study(path):
-    assert not [module for module, _ in imported(path) if study(module)]
+def test_what_studies_share_imports_no_study():
+    parts = {"problems", "experiments", "claims"}
+    shared = [path for path in MODULES if parts & set(module_name(path).split(".")[1:2])]
+    assert len(shared) > 20 and not [(path, name) for path in shared for name in imports(path) if study(name)]

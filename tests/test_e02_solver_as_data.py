@@ -5,11 +5,24 @@ import pandas
 import pytest
 import torch
 
+from dpbook_course.claims import claims
+from dpbook_course.experiments import results
+from dpbook_course.problems import parametric_burgers as problem
+from dpbook_course.studies.e02 import data as e02
+from dpbook_course.studies.e02 import (
+    equality as e02_equality,
+)
+from dpbook_course.studies.e02 import (
+    throughput as e02_throughput,
+)
+from dpbook_course.studies.e02 import (
+    tuning as e02_tuning,
+)
+from dpbook_course.studies.e02 import (
+    verdict as verdicts_e02,
+)
 from dpbook_utils.data import cell_averages, simulate, store
 from dpbook_utils.evaluation import relative_l2
-from dpbook_utils.experiments import claims, e02_equality, e02_throughput, e02_tuning, results, verdicts_e02
-from dpbook_utils.experiments import e02_solver_as_data as e02
-from dpbook_utils.experiments import parametric_burgers as problem
 from dpbook_utils.physics.advection import central
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import TracedSolver

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils.experiments import claims, e03_perturbations, verdicts_e03
-from dpbook_utils.experiments import e03_error_growth as e03
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.findings import between
+from dpbook_course.claims import claims
+from dpbook_course.claims.findings import between
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e03 import growth as e03
+from dpbook_course.studies.e03 import perturbations as e03_perturbations
+from dpbook_course.studies.e03 import verdict as verdicts_e03
 from dpbook_utils.physics.solver import Solver
 
 
@@ -153,7 +155,7 @@ def test_verdict_on_error_growth(rate, related, outcome):
 
 def test_all_trained_hybrids_with_the_larger_network_are_asked():
     """By name: a push-forward begins with P, and is no solver alone."""
-    from dpbook_utils.experiments import e04_unrolling
+    from dpbook_course.studies.e04 import unrolling as e04_unrolling
 
     rows = pandas.concat([frame(name, 1500, x=[0]) for name in e04_unrolling.SPEC.variants])
     left_out = set(e04_unrolling.SPEC.variants) - set(verdicts_e03.networks(rows, 1500).variant)

@@ -4,13 +4,15 @@ import pandas
 import pytest
 import torch
 
+from dpbook_course.descriptions import describe
+from dpbook_course.experiments import results
+from dpbook_course.problems import forced_burgers as problem
+from dpbook_course.problems.steps import Persistence
+from dpbook_course.studies.e04 import forced as e04_forced
+from dpbook_course.studies.e04 import forced_tuning as e04_forced_tuning
+from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_utils import evaluation
 from dpbook_utils.data import cell_averages, random_fourier, simulate
-from dpbook_utils.experiments import e04_forced, e04_forced_tuning, results
-from dpbook_utils.experiments import e04_unrolling as e04
-from dpbook_utils.experiments import forced_burgers as problem
-from dpbook_utils.experiments.spec import describe
-from dpbook_utils.experiments.steps import Persistence
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,16 @@ import pandas
 import pytest
 import torch
 
+from dpbook_course.claims import claims
+from dpbook_course.experiments import results
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e04 import tuning as e04_tuning
+from dpbook_course.studies.e04 import unrolling as e04
+from dpbook_course.studies.e04 import verdict as verdicts_e04
 from dpbook_utils.coupling import Additive, Replace
 from dpbook_utils.data import random_fourier, simulate
-from dpbook_utils.experiments import claims, e04_tuning, results, verdicts_e04
-from dpbook_utils.experiments import e04_unrolling as e04
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.setups import Setup, train
 from dpbook_utils.rollout import Sequential
+from dpbook_utils.setups import Setup, train
 
 SEEDS = (1, 2)
 TRAINED = [name for name in e04.SPEC.variants if name not in e04.SPEC.baselines]
@@ -178,7 +181,7 @@ def by_kind(factors, predictor=10.0, outside=2.0, predictor_outside=4.0, budget=
 
 
 def outcome(claim, frame):
-    return claims.judge(e04.CLAIMS[claim], {"e04": frame})
+    return claims.judge(verdicts_e04.CLAIMS[claim], {"e04": frame})
 
 
 EXPECTED = by_kind({"NOG": 0.9, "WIG": 0.4})
@@ -272,7 +275,7 @@ def test_criteria_and_study_name_the_same_things():
     assert set(verdicts_e04.WIGS) <= set(e04.SPEC.variants)
     assert set(verdicts_e04.REGIONS) == set(ks.SETTINGS["test_lengths"])
     assert set(made_up(EXPECTED)) - {"variant", "budget", "seed"} <= set(e04.SPEC.metrics)
-    for claim in e04.CLAIMS.values():
+    for claim in verdicts_e04.CLAIMS.values():
         assert "24,000" in claim.criterion and verdicts_e04.LAST == 24000
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from dpbook_course.problems import coarse_burgers as problem
+from dpbook_course.studies.e05 import coupling as e05
+from dpbook_course.studies.e05 import tuning as e05_tuning
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import cell_averages
-from dpbook_utils.experiments import coarse_burgers as problem
-from dpbook_utils.experiments import e05_coupling as e05
-from dpbook_utils.experiments import e05_tuning
 from dpbook_utils.physics.advection import central, interpolated
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.rollout import Sequential

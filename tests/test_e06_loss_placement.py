@@ -5,18 +5,21 @@ import pandas
 import pytest
 import torch
 
+from dpbook_course.claims import claims
+from dpbook_course.experiments import results
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e04 import unrolling as e04
+from dpbook_course.studies.e06 import placement as e06
+from dpbook_course.studies.e06 import tuning as e06_tuning
+from dpbook_course.studies.e06 import verdict as verdicts_e06
 from dpbook_utils.data import random_fourier, simulate
-from dpbook_utils.experiments import claims, e06_tuning, results, verdicts_e06
-from dpbook_utils.experiments import e04_unrolling as e04
-from dpbook_utils.experiments import e06_loss_placement as e06
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.setups import WARM_UP
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.losses import TrajectoryLoss, final_step
 from dpbook_utils.objectives import NoGradientPath, Objective
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Rollout
+from dpbook_utils.setups import WARM_UP
 
 SEEDS = (1, 2)
 ROWS = {**e06.rows(), **{ours: e04.rows()[theirs] for theirs, ours in verdicts_e06.SHARED.items()}}
@@ -204,7 +207,7 @@ def frames(errors, *, seeds=6, elsewhere=None, leave_out=()):
 
 
 def outcome(made):
-    return claims.judge(e06.CLAIMS["C12"], made)
+    return claims.judge(verdicts_e06.CLAIMS["C12"], made)
 
 
 DIFFERENT = {"P": 1.0, "terminal, WIG": 0.05, "terminal, NOG": 0.3, "every step, NOG": 0.06}

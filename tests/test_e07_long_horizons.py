@@ -10,11 +10,15 @@ import pandas
 import pytest
 import torch
 
+from dpbook_course.claims import claims
+from dpbook_course.descriptions import describe
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e07 import cost as e07_cost
+from dpbook_course.studies.e07 import gradients as e07_gradients
+from dpbook_course.studies.e07 import horizons as e07
+from dpbook_course.studies.e07 import verdict as verdicts_e07
+from dpbook_utils import setups
 from dpbook_utils.diagnostics import gradient_growth, lyapunov_exponents
-from dpbook_utils.experiments import claims, e07_cost, e07_gradients, setups, verdicts_e07
-from dpbook_utils.experiments import e07_long_horizons as e07
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments.spec import describe
 from dpbook_utils.history import History
 from dpbook_utils.losses import TrajectoryLoss, final_step
 from dpbook_utils.objectives import Objective
@@ -181,8 +185,8 @@ def test_supervised_training_runs_no_solver():
 
 def test_peak_memory_is_that_of_the_function():
     """In a fresh process: a used one may hold as much freed memory as the function asks for."""
-    script = "import torch; from dpbook_utils.experiments import e07_cost; torch.ones(1 << 20)"
-    script += "; print(e07_cost._peak(lambda: torch.ones(1 << 24)))"  # 64 MB
+    script = "import torch; from dpbook_course.studies.e07 import cost; torch.ones(1 << 20)"
+    script += "; print(cost._peak(lambda: torch.ones(1 << 24)))"  # 64 MB
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = float(done.stdout)
     assert math.isnan(found) or 60 < found < 80
@@ -280,7 +284,7 @@ def test_verdict_on_gradients(rate, heat, outcome):
 
 
 def test_the_claims_belong_to_the_chapter():
-    assert {claim.chapter for claim in e07.CLAIMS.values()} == {"06_long_horizons"}
+    assert {claim.chapter for claim in verdicts_e07.CLAIMS.values()} == {"06_long_horizons"}
 
 
 def test_states_are_on_one_domain_and_the_same_for_all_cases():

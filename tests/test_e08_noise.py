@@ -3,17 +3,22 @@
 import pytest
 import torch
 
+from dpbook_course.problems import ks_history as e08_history
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e04 import unrolling as e04_unrolling
+from dpbook_course.studies.e08 import noise as e08_noise
+from dpbook_course.studies.e08 import periodic as e08_periodic
+from dpbook_course.studies.e08 import rows as e08_rows
+from dpbook_course.studies.e08 import small as e08_small
+from dpbook_course.studies.e08 import verdict as verdicts
+from dpbook_course.studies.e08.design import SIGMAS
+from dpbook_course.studies.e08.rows import Noise, Phases, Variant
 from dpbook_utils import evaluation
 from dpbook_utils.data import random_fourier, simulate
-from dpbook_utils.experiments import e04_unrolling, e08_history, e08_noise, e08_periodic, e08_rows, e08_small
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments import verdicts_e08 as verdicts
-from dpbook_utils.experiments.e08_design import SIGMAS
-from dpbook_utils.experiments.e08_rows import Noise, Phases, Variant
-from dpbook_utils.experiments.setups import Setup
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.noise import GaussianNoise, RandomWalkNoise, ShapedNoise
 from dpbook_utils.physics.trace import TracedSolver
+from dpbook_utils.setups import Setup
 
 SEEDS = (1, 2)
 BEFORE = 2

@@ -2,8 +2,9 @@
 
 import torch
 
-from dpbook_utils.experiments import e09_cost, e09_wake
-from dpbook_utils.experiments import wake_flow as wake
+from dpbook_course.problems import wake_flow as wake
+from dpbook_course.studies.e09 import cost as e09_cost
+from dpbook_course.studies.e09 import wake as e09_wake
 
 
 def test_rows_of_the_study_are_timed_in_equal_batches():

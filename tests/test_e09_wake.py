@@ -7,11 +7,15 @@ import pandas
 import pytest
 import torch
 
-from dpbook_utils.experiments import claims, e09_tuning, e09_wake, results, verdicts_e09
-from dpbook_utils.experiments import wake_flow as wake
-from dpbook_utils.experiments import wake_metrics as metrics
-from dpbook_utils.experiments.findings import per_seed
-from dpbook_utils.experiments.steps import Rate
+from dpbook_course.claims import claims
+from dpbook_course.claims.findings import per_seed
+from dpbook_course.experiments import results
+from dpbook_course.problems import wake_flow as wake
+from dpbook_course.problems import wake_metrics as metrics
+from dpbook_course.problems.steps import Rate
+from dpbook_course.studies.e09 import tuning as e09_tuning
+from dpbook_course.studies.e09 import verdict as verdicts_e09
+from dpbook_course.studies.e09 import wake as e09_wake
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.physics.obstacle import ChannelDivergence
 from dpbook_utils.physics.wake import Forces

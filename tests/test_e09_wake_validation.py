@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from dpbook_utils.experiments import e09_wake_validation as validation
-from dpbook_utils.experiments import results
-from dpbook_utils.experiments.e09_wake_validation import ONSET, SHEDDING, SPEC, Case
+from dpbook_course.experiments import results
+from dpbook_course.studies.e09 import validation
+from dpbook_course.studies.e09.validation import ONSET, SHEDDING, SPEC, Case
 
 GRIDS = ("64 x 32", "128 x 64", "256 x 128")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils.exercises.physics_as_loss import check_branch, check_prior
-from dpbook_utils.exercises.solver_as_operator import check_advection_solver, check_viscosity_gradient
-from dpbook_utils.experiments.e01_physics_as_loss import Reconstruction
+from dpbook_course.exercises.physics_as_loss import check_branch, check_prior
+from dpbook_course.exercises.solver_as_operator import check_advection_solver, check_viscosity_gradient
+from dpbook_course.problems.reconstruction import Reconstruction
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.physics.trace import trace

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from dpbook_course.exercises.coupling import check_conserving, check_transform, check_upwind_numbers
 from dpbook_utils.coupling import Additive, Coupling
-from dpbook_utils.exercises.coupling import check_conserving, check_transform, check_upwind_numbers
 
 
 class WithoutMean(Coupling):

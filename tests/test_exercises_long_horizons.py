@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from dpbook_course.exercises.long_horizons import check_cosine, check_curriculum, check_tenfold, truncation_cosine
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e07 import horizons as e07
 from dpbook_utils.data import random_fourier
-from dpbook_utils.exercises.long_horizons import check_cosine, check_curriculum, check_tenfold, truncation_cosine
-from dpbook_utils.experiments import e07_long_horizons as e07
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 
 EXPONENT = 0.07
 

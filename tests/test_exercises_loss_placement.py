@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from dpbook_course.exercises.loss_placement import check_mended, check_reach, check_weights
+from dpbook_course.studies.e06.placement import from_step_before
 from dpbook_utils.coupling import Additive
-from dpbook_utils.exercises.loss_placement import check_mended, check_reach, check_weights
-from dpbook_utils.experiments.e06_loss_placement import from_step_before
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet

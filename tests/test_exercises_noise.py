@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from dpbook_course.exercises.noise import check_conserving, check_moved, check_walk
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import Windows
-from dpbook_utils.exercises.noise import check_conserving, check_moved, check_walk
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.noise import GaussianNoise, Perturbed

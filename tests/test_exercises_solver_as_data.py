@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from dpbook_course.exercises.solver_as_data import check_passes, check_sampler, check_storable
 from dpbook_utils.data import Sampler, random_fourier
-from dpbook_utils.exercises.solver_as_data import check_passes, check_sampler, check_storable
 
 STORABLE = {"P, then N": True, "N, then P": False, "twice P, then N": True, "P, then N, four steps": False,
             "P, then N, four steps, NOG": False}

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from dpbook_utils.exercises.unrolling import check_cut, check_decorrelation, check_pushforward
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
+from dpbook_course.exercises.unrolling import check_cut, check_decorrelation, check_pushforward
+from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, PhysicsPath, Pushforward, Truncated
 from dpbook_utils.losses import mse
 from dpbook_utils.rollout import Rollout

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpbook_utils.exercises.wake_flow import check_error, check_frequency, check_refinement
+from dpbook_course.exercises.wake_flow import check_error, check_frequency, check_refinement
 
 
 def relative(prediction, reference):

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from dpbook_utils.diagnostics import gradient_check
-from dpbook_utils.experiments.e00_gradients import cases
-from dpbook_utils.experiments.e01_physics_as_loss import (
+from dpbook_course.problems.reconstruction import (
     PhysicsInformedNetwork,
     Reconstruction,
     finite_difference_closure,
     minimise,
 )
+from dpbook_course.studies.e00.gradients import cases
+from dpbook_utils.diagnostics import gradient_check
 from dpbook_utils.physics.trace import trace
 
 CASES = cases()

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from dpbook_course.explorer.choices import COMPOSITIONS, GRADIENTS, OFFERED, PLACEMENTS, Choices, objection, remarks
+from dpbook_course.explorer.problems import PROBLEMS
+from dpbook_course.studies.e05 import coupling as e05_coupling
 from dpbook_utils import coupling, gradients, losses, noise, objectives, rollout
 from dpbook_utils.coupling import SolverCoupling
-from dpbook_utils.experiments import e05_coupling
-from dpbook_utils.explorer.choices import COMPOSITIONS, GRADIENTS, OFFERED, PLACEMENTS, Choices, objection, remarks
-from dpbook_utils.explorer.problems import PROBLEMS
 from dpbook_utils.gradients import Truncated
 from dpbook_utils.physics.solver import Solver, select
 

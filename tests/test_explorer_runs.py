@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dpbook_utils.explorer import pictures, runs
-from dpbook_utils.explorer.choices import Choices
-from dpbook_utils.explorer.problems import LARGEST_ERROR, PROBLEMS, Persistence, baselines
-from dpbook_utils.explorer.slices import Slices
+from dpbook_course.explorer import pictures, runs
+from dpbook_course.explorer.choices import Choices
+from dpbook_course.explorer.problems import LARGEST_ERROR, PROBLEMS, Persistence, baselines
+from dpbook_course.explorer.slices import Slices
 
 KS, BURGERS = "Kuramoto-Sivashinsky", "Burgers"
 

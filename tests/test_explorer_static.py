@@ -10,21 +10,18 @@ import pytest
 import torch
 from explorer_samples import KEYS, explorer, full_size, run
 
-from dpbook_utils.experiments import (
-    e01_reconstruction,
-    e02_rollouts,
-    e02_solver_as_data,
-    e04_rollouts,
-    e04_unrolling,
-    e05_coupling,
-    e05_rollouts,
-    parametric_burgers,
-    results,
-    rollouts,
-)
-from dpbook_utils.experiments.provenance import provenance
-from dpbook_utils.experiments.spec import describe
-from dpbook_utils.explorer import explore, static, views
+from dpbook_course.descriptions import describe
+from dpbook_course.experiments import results, rollouts
+from dpbook_course.experiments.provenance import provenance
+from dpbook_course.explorer import explore, static, views
+from dpbook_course.problems import parametric_burgers
+from dpbook_course.studies.e01 import reconstruction as e01_reconstruction
+from dpbook_course.studies.e02 import data as e02_solver_as_data
+from dpbook_course.studies.e02 import rollouts as e02_rollouts
+from dpbook_course.studies.e04 import rollouts as e04_rollouts
+from dpbook_course.studies.e04 import unrolling as e04_unrolling
+from dpbook_course.studies.e05 import coupling as e05_coupling
+from dpbook_course.studies.e05 import rollouts as e05_rollouts
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Pushforward
 
 
@@ -222,7 +219,7 @@ def test_explore_shows_what_is_stored_and_where_it_comes_from(stored):
     assert data["runs"]["8|full|every|0"]["error"]["inside"] == [[0.8] * 100] * 3
     note = data["runs"]["8|full|every|0"]["note"]
     assert note.startswith("results/e04_rollouts/m_8_full_every_noise_0-1500-0.json, code ")
-    assert data["source"]["Repeat"] == "python -m dpbook_utils.experiments run e04_rollouts"
+    assert data["source"]["Repeat"] == "python -m dpbook_course.experiments run e04_rollouts"
     assert data["grid"]["3|cut|every|0"][1] == "this combination has no stored results."
     assert data["grid"]["1|push|final|0"][0] == "1|full|every|0" and data["grid"]["1|push|final|0"][2]
 

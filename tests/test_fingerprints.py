@@ -6,15 +6,15 @@
 import json
 from pathlib import Path
 
-from dpbook_utils.experiments.tasks import experiments
+from dpbook_course.experiments.tasks import experiments
 
 PINNED = Path(__file__).parent / "fingerprints.json"
 
 
 def fingerprints():
     """``{experiment: {variant: fingerprint}}`` of all that is specified now."""
-    return {name: {variant: module.SPEC.fingerprint(variant) for variant in module.SPEC.variants}
-            for name, module in experiments().items()}
+    return {name: {variant: experiment.spec.fingerprint(variant) for variant in experiment.spec.variants}
+            for name, experiment in experiments().items()}
 
 
 def test_fingerprints_are_those_of_the_stored_records():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from phi.physics import advect
 
+from dpbook_utils.graphs.graph import record
 from dpbook_utils.physics.exact import TaylorGreen, lower_faces
-from dpbook_utils.physics.graph import record
 from dpbook_utils.physics.navier_stokes import NavierStokes, kolmogorov_force, mac_cormack, semi_lagrangian
 from dpbook_utils.physics.phiflow import box, from_staggered, precision_and_device, staggered
 from dpbook_utils.physics.projection import Divergence, Projection

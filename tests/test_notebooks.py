@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dpbook_utils.experiments import chapter_code
+from dpbook_course.experiments import chapter_code
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,5 +1,6 @@
 """Outcomes: they never stop a run, their rate belongs to the code that was measured, and repetitions can be resumed."""
 
+import ast
 import json
 import math
 import sys
@@ -11,10 +12,10 @@ import pandas
 import pytest
 import torch
 
-from dpbook_utils.experiments import chapter_code, outcomes, repetitions
-from dpbook_utils.experiments.outcomes import Outcomes, Rate, rate, truth
-from dpbook_utils.experiments.repetitions import Repetition
-from dpbook_utils.experiments.results import ResultError
+from dpbook_course.experiments import chapter_code, outcomes, repetitions
+from dpbook_course.experiments.outcomes import Outcomes, Rate, rate, truth
+from dpbook_course.experiments.repetitions import Repetition
+from dpbook_course.experiments.results import ResultError
 
 NAN = float("nan")
 CELLS = ("%pip install nothing", "# seeds\nSEED, limit = 3, 0.5\nSEEDS = range(2)", 'held("a is small", SEED < limit)',
@@ -107,37 +108,54 @@ def test_a_rate_is_lost_by_a_change_of_the_code_before_it(tmp_path):
 
 
 def test_a_rate_is_lost_by_a_change_of_what_the_chapter_imports(tmp_path, monkeypatch):
-    package = tmp_path / "dpbook_utils"
-    texts = {"__init__": "", "near": "from .data import far\n", "data/__init__": "", "data/far": "x = 1\n",
-             "figures": "colour = 1\n", "other": "y = 1\n", "experiments/__init__": "",
-             "experiments/verdicts_e1": "z = 1\n"}
-    monkeypatch.setattr(chapter_code, "PACKAGE", package)
+    empty = ("dpbook_utils", "dpbook_utils/data", "dpbook_course", "dpbook_course/studies", "dpbook_course/studies/e90")
+    texts = {**{f"{folder}/__init__": "" for folder in empty}, "dpbook_utils/near": "from .data import far\n",
+             "dpbook_utils/data/far": "x = 1\n", "dpbook_utils/figures": "colour = 1\n",
+             "dpbook_utils/other": "y = 1\n",
+             "dpbook_course/studies/e90/verdict": "z = 1\n",
+             "dpbook_course/studies/e90/noise": "from dpbook_utils.near import far\n"}
+    monkeypatch.setattr(chapter_code, "ROOT", tmp_path)
 
     def mark(**replaced):
         for name, text in {**texts, **replaced}.items():
-            (package / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
-            (package / f"{name}.py").write_text(text)
+            (tmp_path / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"{name}.py").write_text(text)
         chapter_code._module.cache_clear()
-        return chapter_code.fingerprint(["from dpbook_utils import figures, near\n"
-                                         "from dpbook_utils.experiments import verdicts_e1\nimport numpy"])
+        return chapter_code.fingerprint(["from dpbook_utils import figures\n"
+                                         "from dpbook_course.studies.e90 import noise, verdict\nimport numpy"])
 
     first = mark()
-    assert mark(near='"""Said."""\nfrom .data import far  # why\n') == first
-    assert mark(figures="colour = 2\n", other="y = 2\n", **{"experiments/verdicts_e1": "z = 2\n"}) == first
-    assert mark(**{"data/far": "x = 2\n"}) != first and mark(near="from .data import far\ny = 1\n") != first
+    near, far = "dpbook_utils/near", "dpbook_utils/data/far"
+    assert mark(**{near: '"""Said."""\nfrom .data import far  # why\n'}) == first
+    assert mark(**{"dpbook_utils/figures": "colour = 2\n", "dpbook_utils/other": "y = 2\n",
+                   "dpbook_course/studies/e90/verdict": "z = 2\n"}) == first
+    assert mark(**{far: "x = 2\n"}) != first and mark(**{near: "from .data import far\ny = 1\n"}) != first
     assert mark() == first
     chapter_code._module.cache_clear()
 
 
+@pytest.mark.parametrize("code, modules", [
+    ("dp.trace(dp.Burgers(8))", {"dpbook_utils.physics.trace", "dpbook_utils.physics.burgers"}),
+    ("ks = course.problems.kuramoto_sivashinsky", {"dpbook_course.problems.kuramoto_sivashinsky"}),
+    ("course.studies.e04.unrolling.SPEC.variants['ONE'].setup", {"dpbook_course.studies.e04.unrolling"}),
+    ("dp.figures.curves(course.explore('e04'), course.verdict('C09'))", set()), ("np.dp.Burgers", set())])
+def test_names_of_a_package_lead_to_their_modules(code, modules):
+    tree = ast.parse(f"import dpbook_utils as dp\nimport dpbook_course as course\n{code}")
+    assert chapter_code._used(tree, chapter_code._aliases(tree)) == modules
+    both = ["import dpbook_utils as dp\nimport dpbook_course as course", code]
+    assert (chapter_code.fingerprint(both) != chapter_code.fingerprint([*both[:1], "np"])) and (
+        chapter_code.fingerprint([code]) != chapter_code.fingerprint(both))
+
+
 def test_what_the_chapters_depend_on_is_found_in_the_package():
-    names, waiting = set(), ["dpbook_utils.experiments.kuramoto_sivashinsky"]
+    names, waiting = set(), ["dpbook_course.problems.kuramoto_sivashinsky"]
     while waiting:
         name = waiting.pop()
         if name not in names:
             names.add(name)
             waiting += chapter_code._module(name)[1]
     assert {"dpbook_utils.physics.trace", "dpbook_utils.physics.solver", "dpbook_utils.networks"} <= names
-    assert not [name for name in names if name.split(".")[1] in chapter_code.SHOWING or name.endswith("claims")]
+    assert not [name for name in names if name.split(".")[1] in chapter_code.SHOWING or ".claims" in name]
 
 
 def test_a_cell_that_is_run_again_changes_nothing(monkeypatch):
@@ -187,7 +205,7 @@ def test_a_file_under_another_name_is_refused(tmp_path):
 
 
 def test_repetitions_are_run_once_with_their_own_seeds_and_rounding(tmp_path, capsys):
-    constants = "import os\nfrom dpbook_utils.experiments import outcomes\nSEED, SEEDS = 0, range(2)\n"
+    constants = "import os\nfrom dpbook_course.experiments import outcomes\nSEED, SEEDS = 0, range(2)\n"
     constants += 'held = outcomes.of("tiny")'
     page = notebook(tmp_path / "tiny.ipynb", "%pip --version", constants,
                     'held("the seed is small", SEED + SEEDS[1] < 9)',
@@ -219,7 +237,7 @@ def test_a_kernel_shows_the_rate_of_its_own_cells(tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
     monkeypatch.setenv("DPBOOK_MODE", "full")
-    made = ("from pathlib import Path\nfrom dpbook_utils.experiments.outcomes import Outcomes\n"
+    made = ("from pathlib import Path\nfrom dpbook_course.experiments.outcomes import Outcomes\n"
             f"held = Outcomes('tiny', Path({str(tmp_path)!r}))")
     page = notebook(tmp_path / "tiny.ipynb", "%pip --version", made, 'held("a is small", False)', "1 + 1")
     code = chapter_code.statements(page)["a is small"]

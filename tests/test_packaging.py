@@ -12,6 +12,7 @@ import pytest
 
 NUMPY = "2.3.5"  # any release that is not the pinned one
 TORCH = "2.9.1"  # a stand-in of this version, because the real one is large
+FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 WORKFLOWS = sorted(Path(__file__).parents[1].glob(".github/workflows/*.yml"))
 STAND_IN = f"""\
 [build-system]
@@ -39,7 +40,7 @@ def wheel(root, tmp_path_factory) -> Path:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in names:
-        if name.startswith(("dpbook_utils/", "results/")) or name in ("pyproject.toml", "README.md", "LICENSE"):
+        if name.startswith(("dpbook_utils/", "dpbook_course/", "results/")) or name in FILES:
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, folder / "source" / name)
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "source")
@@ -74,13 +75,13 @@ def test_a_wheel_leaves_torch_and_numpy_as_they_were(foreign):
 
 
 def test_a_wheel_holds_code_scripts_and_results(foreign, root, tmp_path):
-    ask = ("import dpbook_utils, json, pathlib; home = pathlib.Path(dpbook_utils.__file__).parent; "
-           "print(json.dumps([p.relative_to(home).as_posix() for p in home.rglob('*') if p.is_file()]))")
+    ask = ("import dpbook_utils, json, pathlib; home = pathlib.Path(dpbook_utils.__file__).parents[1]; "
+           "print(json.dumps([p.relative_to(home).as_posix() for p in home.glob('dpbook_*/**/*') if p.is_file()]))")
     found = subprocess.run([foreign, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    installed = {name for name in json.loads(found) if not name.endswith(".pyc")}
-    source = {path.relative_to(root / "dpbook_utils").as_posix() for path in (root / "dpbook_utils").rglob("*")
-              if path.suffix in (".py", ".js", ".css", ".json", ".npz")}
-    stored = {f"results/{path.relative_to(root / 'results').as_posix()}" for path in (root / "results").rglob("*.json")}
+    installed = {name for name in json.loads(found) if not name.endswith(".pyc") and ".dist-info/" not in name}
+    source = {path.relative_to(root).as_posix() for package in ("dpbook_utils", "dpbook_course")
+              for path in (root / package).rglob("*") if path.suffix in (".py", ".pyi", ".js", ".css", ".json", ".npz")}
+    stored = {f"dpbook_course/{path.relative_to(root).as_posix()}" for path in (root / "results").rglob("*.json")}
     assert installed == source | stored
 
 

@@ -13,8 +13,9 @@ import yaml
 from explorer_samples import extension
 
 from benchmarks import report
-from dpbook_utils.experiments import claims, ledger, pages, tasks
-from dpbook_utils.experiments.claims import Claim, Effect, Verdict
+from dpbook_course.claims import claims, ledger, pages
+from dpbook_course.claims.claims import Claim, Effect, Verdict
+from dpbook_course.experiments import tasks
 
 COMPUTED = ("claims", "verdict", "performance", "status", "outcomes", "own_solver")
 MADE_UP = Verdict("supported under conditions", (
@@ -71,7 +72,7 @@ def test_the_overview_has_one_row_for_every_claim():
 def test_a_section_tells_all_of_a_claim():
     text = pages.section("C09", {"C09": MADE_UP}, chapter)
     for part in ("C09: supported under conditions", "\n(c09)=\n", ledger.STATEMENTS["C09"].text, r"a \< b",
-                 "6,000 updates", "run e04\npython -m dpbook_utils.experiments run e06",
+                 "6,000 updates", "run e04\npython -m dpbook_course.experiments run e06",
                  r"| a \[1/step\] \| b | 0.5 |", "*Note.* 1 of 3."):
         assert part in text
     assert "do this" not in text, "the commands say it"
@@ -193,9 +194,9 @@ def test_a_computed_page_runs_and_is_built_from_nothing_typed(page, root, monkey
 
 
 def test_the_baselines_that_the_introduction_promises_are_there():
-    modules = tasks.experiments()
+    known = tasks.experiments()
     for name in ("e02", "e04", "e04_forced", "e05", "e08", "e08_periodic", "e09"):
-        baselines = modules[name].SPEC.baselines
+        baselines = known[name].spec.baselines
         finer = [other for other in baselines if re.match("P, .*(points|substeps|128x64)", other)]
         assert {"P", "persistence"} <= baselines and bool(finer) != (name == "e08_periodic"), name
 
@@ -227,7 +228,7 @@ def test_what_a_page_depends_on_decides_whether_it_is_executed_again(tmp_path):
     cache = extension("executed_pages")
     seen = {cache.fingerprint(tmp_path)}
     for name in ("results/e00/a.json", "results/benchmarks.json", "benchmarks/report.py", "_toc.yml",
-                 "dpbook_utils/experiments/pages.py"):
+                 "dpbook_course/claims/pages.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         for content in ("one", "two"):
             (tmp_path / name).write_text(content)

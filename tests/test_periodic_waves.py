@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.problems import periodic_waves as waves
 from dpbook_utils import evaluation
 from dpbook_utils.diagnostics import lyapunov_exponents
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
-from dpbook_utils.experiments import periodic_waves as waves
 from dpbook_utils.networks import Ensemble
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etdrk2
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from player_samples import NX, NY, RAMP, TIMES, player
 
-from dpbook_utils.explorer.player import HIDDEN, LEVELS
+from dpbook_course.explorer.player import HIDDEN, LEVELS
 
 
 def payload(html: str) -> dict:

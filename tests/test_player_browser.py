@@ -7,7 +7,7 @@ from explorer_samples import page as page_of
 from player_samples import player
 from playwright.sync_api import expect
 
-from dpbook_utils.explorer.player import Player
+from dpbook_course.explorer.player import Player
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
 
-from dpbook_utils.explorer import Playground, playground
-from dpbook_utils.explorer.choices import OFFERED, Choices, objection
-from dpbook_utils.explorer.problems import PROBLEMS
-from dpbook_utils.explorer.runs import Run
+from dpbook_course.explorer import Playground, playground
+from dpbook_course.explorer.choices import OFFERED, Choices, objection
+from dpbook_course.explorer.problems import PROBLEMS
+from dpbook_course.explorer.runs import Run
 
 COMBINATIONS = list(itertools.product(*OFFERED.values()))
 
@@ -172,7 +172,7 @@ class TestStart:
             assert button.description and button.tooltip
 
 
-CELLS = ("import warnings\nfrom dpbook_utils.explorer import Playground\nwarnings.simplefilter('error')\n"
+CELLS = ("import warnings\nfrom dpbook_course.explorer import Playground\nwarnings.simplefilter('error')\n"
          "shown = Playground(num_steps=1, budget=3000)\nshown", "shown.train_button.click()",
          "print(shown.progress.value, shown.task.done())", "shown.stop_button.click()",
          "await shown.task\nprint(shown.current.ending, shown.current.updates)")

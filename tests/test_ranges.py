@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks import stability
+from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_utils.data import simulate
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.physics.advection import central, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers

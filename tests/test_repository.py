@@ -15,13 +15,14 @@ import yaml
 import dpbook_utils
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "dpbook_utils"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = ("dpbook_utils", "dpbook_course")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Each line may import from itself and from the lines above it.
 LAYERS = [
-    {"settings", "arguments", "files", "commands"},
+    {"settings", "arguments", "files"},
+    {"graphs"},
     {"physics"},
     {"convolutions"},
     {"networks"},
@@ -30,9 +31,15 @@ LAYERS = [
     {"losses"},
     {"objectives"},
     {"data", "checkpoints", "history", "update", "training"},
-    {"evaluation", "diagnostics"},
-    {"experiments"},
+    {"evaluation", "diagnostics", "setups"},
     {"figures"},
+]
+COURSE = [
+    {"commands", "descriptions"},
+    {"problems"},
+    {"experiments"},
+    {"claims"},
+    {"studies"},
     {"exercises"},
     {"explorer", "web"},
 ]
@@ -67,16 +74,18 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(name: str) -> int:
-    """Place of ``dpbook_utils.<part>...`` in the order of the layers."""
-    part = name.split(".")[1]
-    places = [place for place, parts in enumerate(LAYERS) if part in parts]
-    assert places, f"dpbook_utils.{part} has no place in the order of imports: add it to LAYERS"
+    """Place of a module in the order of the layers: the course stands above all of the utilities."""
+    package, part, *_ = name.split(".")
+    layers = [*LAYERS, *COURSE] if package == "dpbook_course" else LAYERS
+    places = [place for place, parts in enumerate(layers) if part in parts and (
+        parts in COURSE or package == "dpbook_utils")]
+    assert places, f"{package}.{part} has no place in the order of imports: add it to LAYERS or COURSE"
     return places[0]
 
 
 def text_files() -> list[Path]:
     """What is written by hand in this repository and read as text."""
-    folders = ["dpbook_utils", "notebooks", "book", "benchmarks", "tests", ".github", ".ci", "results"]
+    folders = [*PACKAGES, "notebooks", "book", "benchmarks", "tests", ".github", ".ci", "results"]
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + list(ROOT.iterdir())
     known = "py md yml yaml toml txt cff bib ipynb svg css js json".split()
     return [path for path in files if path.is_file() and (path.suffix[1:] in known or path.name == "Makefile")
@@ -84,9 +93,20 @@ def text_files() -> list[Path]:
 
 
 def test_imports_point_one_way():
-    upward = {(module_name(path), name) for path in MODULES if path != PACKAGE / "__init__.py"
-              for name in imports(path) if name.startswith("dpbook_utils.") and layer(name) > layer(module_name(path))}
+    """Programs stand above everything of their package."""
+    modules = [path for path in MODULES if path.parent.name not in PACKAGES or path.name != "__init__.py"]
+    upward = {(module_name(path), name) for path in modules if path.name != "__main__.py" for name in imports(path)
+              if name.split(".")[0] in PACKAGES and "." in name and layer(name) > layer(module_name(path))}
     assert not upward, "\n".join(f"{module} imports {name}, which stands above it" for module, name in sorted(upward))
+
+
+def test_the_utilities_never_import_the_course():
+    """Nor does the page on the reader's own solver, but to say how often its training succeeds."""
+    for path in MODULES:
+        if module_name(path).startswith("dpbook_utils"):
+            assert "dpbook_course" not in path.read_text(encoding="utf-8"), f"{path} names the course"
+    page = (ROOT / "book/own_solver.md").read_text(encoding="utf-8")
+    assert re.findall(r".*dpbook_course.*", page) == ["from dpbook_course.experiments import outcomes"]
 
 
 def test_imports_have_no_cycle():

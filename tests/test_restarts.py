@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.problems import restarts
+from dpbook_course.studies.e03 import perturbations as e03_perturbations
 from dpbook_utils.data import random_fourier, simulate
-from dpbook_utils.experiments import e03_perturbations, restarts
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etdrk2
 
 SETTINGS = {"dt": 0.5, "lengths": (1.0, 2.0)}

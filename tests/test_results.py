@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpbook_utils.experiments import provenance, results
-from dpbook_utils.experiments.spec import Specification, Task
+from dpbook_course.experiments import provenance, results
+from dpbook_course.experiments.spec import Specification, Task
 
 SPEC = Specification(
     id="e99", title="", chapter="03_unrolling", variants={"ONE, small": 1, "WIG-3": 2},
@@ -75,7 +75,7 @@ def test_a_truncated_file_is_refused(path, num_bytes):
     path.write_bytes(path.read_bytes()[:num_bytes])
     message = refused(path)
     assert "is truncated" in message and "git" not in message, "there is no repository"
-    assert f"mv -n {path} {path}.old && python -m dpbook_utils.experiments run e99" in message
+    assert f"mv -n {path} {path}.old && python -m dpbook_course.experiments run e99" in message
 
 
 @pytest.mark.parametrize("old, new", [("0.123457", "0.023457"), ('"WIG-3"', '"ONE, small"'), ("[0, 1]", "[0, 2]"),
@@ -267,29 +267,29 @@ def test_provenance_says_which_code_on_which_machine(monkeypatch, tmp_path):
     repository = (Path(__file__).parents[1] / ".git").exists()
     assert ("+" in found["code"]) == repository
     # Installed: the repository around it, if there is one, is somebody else's.
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "a" / "dpbook_utils" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "a" / "dpbook_course" / "experiments" / "provenance.py"))
     assert "+" not in results.provenance(1.0)["code"]
 
 
 def test_an_installed_package_brings_the_results(tmp_path):
     """As on Colab, which installs the package without its repository."""
     root, source = Path(__file__).parents[1], tmp_path / "source"
-    for name in ("dpbook_utils", "results"):
+    for name in ("dpbook_utils", "dpbook_course", "results"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.tmp"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(root / name, source)
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*wheel, "--wheel-dir", str(tmp_path), str(source)], check=True)
     (built,) = tmp_path.glob("*.whl")
     content = {name for name in zipfile.ZipFile(built).namelist() if not name.startswith("dpbook_utils-")}
-    expected = {f"dpbook_utils/{path.relative_to(source).as_posix()}" for path in (source / "results").rglob("*.json")}
-    expected |= {path.relative_to(source).as_posix() for path in (source / "dpbook_utils").rglob("*.py")}
-    assert expected <= content and "dpbook_utils/results/benchmarks.json" in content
+    expected = {f"dpbook_course/{path.relative_to(source).as_posix()}" for path in (source / "results").rglob("*.json")}
+    expected |= {path.relative_to(source).as_posix() for path in source.glob("dpbook_*/**/*.py")}
+    assert expected <= content and "dpbook_course/results/benchmarks.json" in content
 
 
 def test_results_are_found_beside_the_package_or_inside_it(monkeypatch, tmp_path):
     assert results.folder() == Path(__file__).parents[1] / "results"
-    installed = tmp_path / "dpbook_utils" / "results"
+    installed = tmp_path / "dpbook_course" / "results"
     installed.mkdir(parents=True)
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "dpbook_utils" / "experiments" / "results.py"))
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "dpbook_course" / "experiments" / "results.py"))
     assert results.folder() == installed

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_experiment as tiny
-from tiny_experiment import SPEC
 
-from dpbook_utils.experiments import __main__, cluster, results, runner
-from dpbook_utils.experiments.estimate import LEAP, Estimate, in_words
-from dpbook_utils.experiments.spec import Task
+from dpbook_course.experiments import __main__, cluster, results, runner
+from dpbook_course.experiments.estimate import LEAP, Estimate, in_words
+from dpbook_course.experiments.spec import Task
 
 PATIENCE = 120.0  # what a busy machine may need for something that takes a second [s]
+
+SPEC, TINY = tiny.SPEC, tiny.EXPERIMENTS[0]
 
 
 class Study:
@@ -89,7 +90,10 @@ def study(shared):
 
 @pytest.fixture
 def run(shared, study):
-    return lambda *args, **options: runner.run(tiny, *args, scheduler=shared[1], root=study.root, **options)
+    def run(experiment=TINY, **options):
+        return runner.run(experiment, scheduler=shared[1], root=study.root, **options)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def test_an_undisturbed_run_and_more_seeds_later(study, run, expected):
     frame = results.frame(SPEC, study.root)
     assert sorted(frame[(frame.variant == "a") & (frame.budget == 10)].seed) == [0, 1, 2, 3, 4]
     assert runner.status(SPEC, study.root)[:3] == (7, 7, 3)
-    assert runner.check(tiny, study.root) == []
+    assert runner.check(TINY, study.root) == []
 
 
 def name(task: Task) -> str:
@@ -201,8 +205,7 @@ def test_a_file_in_the_way_is_not_overwritten(study, run, capsys):
 
 
 def test_other_code_on_the_workers_is_noticed(study, run, monkeypatch):
-    monkeypatch.setattr(tiny, "SPEC", replace(SPEC, settings={"offset": 0.6}))
-    failures = run(budget=0)
+    failures = run(budget=0, experiment=replace(TINY, spec=replace(SPEC, settings={"offset": 0.6})))
     assert len(failures) == 2 and all("another version of this package" in failure for failure in failures)
     assert not study.stored()
 
@@ -211,10 +214,9 @@ def test_other_code_on_the_workers_is_noticed(study, run, monkeypatch):
     ({"error": np.zeros(2)}, "curve is missing; seconds is missing"),
     ({"error": np.zeros(3), "curve": np.zeros((2, 3)), "seconds": np.zeros(2)}, r"error has shape \(3,\)"),
     ({"error": np.zeros(2), "curve": np.zeros((2, 3)), "seconds": np.zeros(2), "x": np.zeros(2)}, "x is none of")])
-def test_metrics_that_do_not_fit_are_no_record(wrong, message, monkeypatch):
-    monkeypatch.setattr(tiny, "run", lambda *_: wrong)
+def test_metrics_that_do_not_fit_are_no_record(wrong, message):
     with pytest.raises(ValueError, match=message):
-        runner.compute("tiny_experiment", "a", 10, (0, 1))
+        runner.compute(replace(TINY, run=lambda *_: wrong), "a", 10, (0, 1))
 
 
 def test_missing_tasks_share_seeds_with_checks_of_the_same_budget():
@@ -233,17 +235,16 @@ def test_estimate_recovers_overhead_and_rate():
     assert [in_words(x) for x in (30, 600, 36000)] == ["about 30 s left", "about 10 min left", "about 10.0 h left"]
 
 
-def test_the_costliest_tasks_start_first_after_the_checks(study, run, monkeypatch):
+def test_the_costliest_tasks_start_first_after_the_checks(study, run):
     costs = {"base": 5, "a": 1, "b, wide": 2, "waits": 99}
-    monkeypatch.setattr(tiny, "cost", lambda variant, budget: costs[variant] * (1 + budget), raising=False)
-    assert run() == []
+    assert run(replace(TINY, cost=lambda variant, budget: costs[variant] * (1 + budget))) == []
     started = [task for _, task in study.log("start")]
     assert set(started[:2]) == {"a-2-(0, 1)", "waits-10-(0, 1, 2)"} and started[-1].startswith(("base", "a-10"))
 
 
 def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch, capsys):
     monkeypatch.setattr(results, "folder", lambda: study.root)
-    monkeypatch.setattr(runner, "experiments", lambda: {"tiny": tiny})
+    monkeypatch.setattr(runner, "experiments", lambda: {"tiny": TINY})
     assert __main__.main(["list"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["tiny", "0/7", "0"]
     assert run(num_seeds=2) == []
@@ -270,7 +271,7 @@ def test_wrong_commands_are_explained(arguments, message, capsys):
 
 
 def test_an_id_may_be_in_capitals():
-    assert runner.find("E04").SPEC.id == "e04" and runner.find(" E04_Forced ").SPEC.id == "e04_forced"
+    assert runner.find("E04").spec.id == "e04" and runner.find(" E04_Forced ").spec.id == "e04_forced"
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
@@ -287,7 +288,7 @@ def test_results_that_cannot_be_written_are_noticed_before_anything_is_computed(
 def test_a_scheduler_is_not_blamed_for_the_disk(monkeypatch, tmp_path):
     (tmp_path / "results").touch()
     monkeypatch.setattr(results, "folder", lambda: tmp_path / "results")
-    monkeypatch.setattr(runner, "find", lambda _: tiny)
+    monkeypatch.setattr(runner, "find", lambda _: TINY)
     with pytest.raises(OSError, match="results/tiny cannot be written .Not a directory.: a part of the path is a file"):
         __main__.main(["run", "tiny", "--scheduler", "tcp://127.0.0.1:9"])
 
@@ -333,6 +334,6 @@ def test_a_record_that_can_be_kept_nowhere_is_said_to_be_lost(study, run, monkey
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     monkeypatch.setattr(results, "folder", lambda: tmp_path)
-    monkeypatch.setattr(runner, "find", lambda _: tiny)
+    monkeypatch.setattr(runner, "find", lambda _: TINY)
     assert __main__.main(["run", "tiny", "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "scheduler at tcp://127.0.0.1:9 cannot be reached" in capsys.readouterr().err

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dpbook_utils.experiments.spec import Specification, Task, describe
+from dpbook_course.descriptions import describe
+from dpbook_course.experiments.spec import Specification, Task
 from dpbook_utils.gradients import FullGradient, Truncated
 from dpbook_utils.losses import every_step, final_step
 

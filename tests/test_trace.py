@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dpbook_utils.graphs.graph import Graph, Recorder, current_recorder, record
+from dpbook_utils.graphs.program import Program
+from dpbook_utils.graphs.simplify import simplify
 from dpbook_utils.physics.burgers import Burgers
-from dpbook_utils.physics.graph import Graph, Recorder, current_recorder, record
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
 from dpbook_utils.physics.navier_stokes import NavierStokes
-from dpbook_utils.physics.program import Program
-from dpbook_utils.physics.simplify import simplify
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.physics.trace import TracedSolver, TraceError, agree, trace
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, PhysicsPath, Pushforward, Truncated
+from dpbook_utils.graphs.graph import canonical
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective
@@ -21,7 +22,6 @@ from dpbook_utils.physics import navier_stokes
 from dpbook_utils.physics.advection import central, interpolated, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
-from dpbook_utils.physics.graph import canonical
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from dpbook_utils.physics.navier_stokes import NavierStokes
 from dpbook_utils.physics.obstacle import ChannelDivergence, ChannelProjection

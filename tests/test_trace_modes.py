@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from dpbook_utils.coupling import Additive
+from dpbook_utils.graphs.graph import Graph, Recorder, current_recorder
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective
 from dpbook_utils.physics.advection import semi_lagrangian
 from dpbook_utils.physics.burgers import Burgers
-from dpbook_utils.physics.graph import Graph, Recorder, current_recorder
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.physics.trace import TracedSolver, TraceError, agree, layouts, trace

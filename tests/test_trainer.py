@@ -7,9 +7,9 @@ import pytest
 from explorer_samples import extension
 from trainer_samples import START, trainer
 
-from dpbook_utils.web import train
-from dpbook_utils.web.picture import chain, described
-from dpbook_utils.web.stories import STORIES, Story
+from dpbook_course.web import train
+from dpbook_course.web.picture import chain, described
+from dpbook_course.web.stories import STORIES, Story
 
 
 def blocks(html: str) -> list:

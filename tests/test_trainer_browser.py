@@ -10,8 +10,8 @@ from explorer_samples import INSERT, page
 from playwright.sync_api import expect
 from trainer_samples import trainer
 
+from dpbook_course.web import train, worker_source
 from dpbook_utils.training import Gradients
-from dpbook_utils.web import train, worker_source
 
 QUARTER = 25  # percent of the solver's error
 SLOW = 60_000  # ms: a busy machine trains slowly

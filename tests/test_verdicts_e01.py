@@ -4,14 +4,12 @@ import pandas
 import pytest
 import torch
 
-from dpbook_utils.experiments import (
-    claims,
-    e00_gradients,
-    e01_conservation,
-    e01_inverse,
-    verdicts_e00,
-    verdicts_e01,
-)
+from dpbook_course.claims import claims
+from dpbook_course.studies.e00 import gradients as e00_gradients
+from dpbook_course.studies.e00 import verdict as verdicts_e00
+from dpbook_course.studies.e01 import conservation as e01_conservation
+from dpbook_course.studies.e01 import inverse as e01_inverse
+from dpbook_course.studies.e01 import verdict as verdicts_e01
 
 SCATTER = (1.0, 1.1, 0.9, 1.05, 0.95, 1.0)
 

@@ -5,8 +5,8 @@ import itertools
 import pandas
 import pytest
 
-from dpbook_utils.experiments import verdicts_e05 as rules
-from dpbook_utils.experiments.claims import judge
+from dpbook_course.claims.claims import judge
+from dpbook_course.studies.e05 import verdict as rules
 
 
 def frame(factors, num_seeds=6):

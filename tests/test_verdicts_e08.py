@@ -4,9 +4,12 @@ import numpy as np
 import pandas
 import pytest
 
-from dpbook_utils.experiments import claims, e08_noise, e08_periodic, e08_small
-from dpbook_utils.experiments import verdicts_e08 as verdicts
-from dpbook_utils.experiments.e08_design import SIGMAS, WEAK
+from dpbook_course.claims import claims
+from dpbook_course.studies.e08 import noise as e08_noise
+from dpbook_course.studies.e08 import periodic as e08_periodic
+from dpbook_course.studies.e08 import small as e08_small
+from dpbook_course.studies.e08 import verdict as verdicts
+from dpbook_course.studies.e08.design import SIGMAS, WEAK
 
 USUAL = {"diverged_at": -1.0, **{f"blown_up.{region}": 0.0 for region in verdicts.REGIONS}}
 SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])
@@ -36,7 +39,7 @@ def frames(changed=(), *, seeds=6, leave_out=()):
 
 
 def outcome(claim, made):
-    return claims.judge(e08_noise.CLAIMS[claim], made)
+    return claims.judge(verdicts.CLAIMS[claim], made)
 
 
 BEST = verdicts.name("white", 1e-2)
@@ -128,5 +131,5 @@ def test_undecided_without_all_rows_or_seeds(claim):
     assert outcome(claim, frames(seeds=5)).outcome == "undecided"
     assert outcome(claim, frames(leave_out=(BEST,))).outcome == "undecided"  # sigma cannot be chosen
     assert outcome(claim, {}).outcome == "undecided"
-    for missing in set(made) & set(e08_noise.CLAIMS[claim].experiments):
+    for missing in set(made) & set(verdicts.CLAIMS[claim].experiments):
         assert outcome(claim, {name: frame for name, frame in made.items() if name != missing}).outcome == "undecided"

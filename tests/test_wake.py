@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dpbook_utils.coupling import Additive, AdditiveRHS
+from dpbook_utils.graphs.graph import record
 from dpbook_utils.networks import PERIODIC, REPLICATE, ConvResNet
-from dpbook_utils.physics.graph import record
 from dpbook_utils.physics.navier_stokes import mac_cormack, semi_lagrangian
 from dpbook_utils.physics.obstacle import ChannelDivergence, ChannelProjection
 from dpbook_utils.physics.trace import trace

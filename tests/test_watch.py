@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from dpbook_utils.coupling import Additive
+from dpbook_utils.graphs.watch import Latest, Watch
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.objectives import Objective
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.physics.trace import TracedSolver, TraceError, trace
-from dpbook_utils.physics.watch import Latest, Watch
 from dpbook_utils.rollout import Rollout
 from dpbook_utils.training import Gradients
 from dpbook_utils.update import TracedGradients

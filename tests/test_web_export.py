@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_web_transpile import assert_agree, evaluated
 
+from dpbook_course.web import Library, Unsupported, export
 from dpbook_utils.coupling import Additive, Replace, SolverParameter
 from dpbook_utils.gradients import PhysicsPath, Truncated
 from dpbook_utils.losses import TrajectoryLoss, at_steps, every_step, final_step
@@ -18,7 +19,6 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky
 from dpbook_utils.physics.trace import layouts
 from dpbook_utils.rollout import Rollout, Sequential, repeat
-from dpbook_utils.web import Library, Unsupported, export
 
 N, BATCH = 16, 3
 

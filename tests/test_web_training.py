@@ -8,6 +8,9 @@ import javascript
 import pytest
 import torch
 
+from dpbook_course.web import systems as offered
+from dpbook_course.web import worker_source
+from dpbook_course.web.systems import burgers_chains, inverse_objectives, ks_chains
 from dpbook_utils.data import random_fourier
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Pushforward, Truncated
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
@@ -15,9 +18,6 @@ from dpbook_utils.noise import GaussianNoise
 from dpbook_utils.objectives import Objective
 from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.training import Gradients, fit
-from dpbook_utils.web import systems as offered
-from dpbook_utils.web import worker_source
-from dpbook_utils.web.systems import burgers_chains, inverse_objectives, ks_chains
 
 POLICIES = {"full": FullGradient(), "cut": NoSolverGradient(), "truncated": Truncated(2), "pushforward": Pushforward()}
 PLACEMENTS = {"every": every_step, "final": final_step}
@@ -208,7 +208,7 @@ def test_norms_along_the_chain():
 
 def test_the_committed_binary_is_that_of_the_kernels():
     assert 'compiled("AGFzb' in worker_source(), "the kernels have changed: python -m pip install ziglang==0.17.1, " \
-        "then python -m dpbook_utils.web"
+        "then python -m dpbook_course.web"
 
 
 def test_the_compiled_tanh_is_accurate():

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils.web import Library, Unsupported
-from dpbook_utils.web.bundle import as_json, runtime
+from dpbook_course.web import Library, Unsupported
+from dpbook_course.web.bundle import as_json, runtime
 
 
 def numbers(*shape, seed=0):

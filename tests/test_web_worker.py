@@ -4,14 +4,14 @@ import javascript
 import pytest
 import torch
 
+from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.studies.e01 import inverse as e01_inverse
+from dpbook_course.web import systems, worker_source
+from dpbook_course.web.matrices import KuramotoSivashinskyMatrices
+from dpbook_course.web.stories import STORIES
+from dpbook_course.web.systems import burgers_solvers, ks_solvers
 from dpbook_utils.data import cell_averages
-from dpbook_utils.experiments import e01_inverse
-from dpbook_utils.experiments import kuramoto_sivashinsky as ks
 from dpbook_utils.physics.burgers import Burgers
-from dpbook_utils.web import systems, worker_source
-from dpbook_utils.web.matrices import KuramotoSivashinskyMatrices
-from dpbook_utils.web.stories import STORIES
-from dpbook_utils.web.systems import burgers_solvers, ks_solvers
 
 SETTINGS = {"system": "ks", "coupling": "additive", "m": 2, "policy": "full", "truncation": 2, "placement": "every",
             "noise": 0, "lr": 0.003, "seed": 0}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dpbook_utils.commands import program
-from dpbook_utils.experiments import __main__, results, runner
-from dpbook_utils.experiments.spec import Specification, Task
+from dpbook_course.commands import program
+from dpbook_course.experiments import __main__, results, runner
+from dpbook_course.experiments.spec import Experiment, Specification, Task
 
 SPEC = Specification(
     id="tiny", title="An experiment that takes no time", chapter="03_unrolling",
@@ -41,9 +41,13 @@ def log(line: str) -> None:
         file.write(line + "\n")
 
 
-if __name__ == "__main__":
-    import tiny_experiment
+EXPERIMENTS = (Experiment(SPEC, run),)
 
-    runner.find = lambda experiment: tiny_experiment
+if __name__ == "__main__":
+    from tiny_experiment import (
+        EXPERIMENTS as IMPORTED,  # the workers do not have what stands in this process's __main__
+    )
+
+    runner.find = lambda experiment: IMPORTED[0]
     results.folder = lambda: Path(os.environ["TINY"], "results")
     program(__main__.main)

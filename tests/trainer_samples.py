@@ -1,7 +1,7 @@
 """A made-up trainer, quick to make, for the tests."""
 
-from dpbook_utils.web.stories import Story
-from dpbook_utils.web.trainer import Trainer
+from dpbook_course.web.stories import Story
+from dpbook_course.web.trainer import Trainer
 
 START = {"story": "", "system": "waves", "coupling": "additive", "m": 4, "policy": "full", "truncation": 2,
          "placement": "every", "noise": 0, "lr": "0.003", "seed": 0}

@@ -19,7 +19,8 @@ from sphinx.util import logging
 
 from dpbook_utils import settings
 
-INPUTS = ("dpbook_utils/**/*", "results/**/*", "benchmarks/report.py", "requirements.txt", "_toc.yml")
+INPUTS = ("dpbook_utils/**/*", "dpbook_course/**/*", "results/**/*", "benchmarks/report.py", "requirements.txt",
+          "_toc.yml")
 HIDING = {"hide-cell", "hide-output", "remove-cell", "remove-output"}
 RECORD = "execution_record"  # in a kept notebook's metadata: when it was executed, and how long it took
 LONGEST = 300  # characters of an error's last line

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import arguments
-from .graph import canonical, current_recorder
-from .watch import Watch
-from .watched import version
+from ..graphs.graph import canonical, current_recorder
+from ..graphs.watch import Watch
+from ..graphs.watched import version
 
 
 def parameter_names(operator) -> tuple[str, ...]:

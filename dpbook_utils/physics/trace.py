@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from .. import arguments
-from .graph import Graph, TraceError, canonical, current_recorder, record, recording, refuse_unrecordable
-from .program import Program, split
-from .simplify import own_outputs, simplify
+from ..graphs.graph import Graph, TraceError, canonical, current_recorder, record, recording, refuse_unrecordable
+from ..graphs.program import Program, split
+from ..graphs.simplify import own_outputs, simplify
+from ..graphs.watch import Latest
 from .solver import Solver
-from .watch import Latest
 
 __all__ = ["TraceError", "TracedSolver", "trace"]
 

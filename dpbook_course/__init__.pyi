@@ -1,0 +1,17 @@
+# Where every name of `import dpbook_course as course` comes from: `__init__.py` reads this file.
+
+# Its parts, whose modules need no import either: `course.problems.kuramoto_sivashinsky`, `course.studies.e04.unrolling`
+from . import exercises as exercises
+from . import problems as problems
+from . import studies as studies
+from . import web as web
+
+# What was measured, and what it says of a claim
+from .claims.claims import verdict as verdict
+from .claims.claims import verdicts as verdicts
+from .experiments import outcomes as outcomes
+from .experiments.tasks import measured as measured
+
+# To play with
+from .explorer import Playground as Playground
+from .explorer import explore as explore

@@ -1,0 +1,219 @@
+"""What the course claims, and how stored results decide it.
+
+An experiment has its claims, with their criteria; a claim that needs several experiments belongs to one of them and
+names the others. Verdicts are computed, never typed:
+
+    claims.verdict("C09")       one verdict, which a notebook shows as a table
+    claims.verdicts()           all of them
+    claims.report()             all of them as text: python -m dpbook_course.experiments claims
+"""
+
+import contextlib
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import pandas
+
+from ..experiments import results
+from ..experiments.tasks import experiments
+from .effects import MIN_SEEDS
+
+SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED = "supported", "supported under conditions", "not supported"
+UNDECIDED = "undecided"
+OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED, UNDECIDED)
+LOST = "blown up or diverged"  # how many seeds of the first and of the second set-up
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One number of a verdict with its 95 % interval.
+
+    Attributes:
+        name: what it is, such as "error inside, WIG-3 / ONE".
+        holds: whether it is as the claim says; None for a number that is only shown, or could not be computed.
+        blown_up: seeds of the first and of the second set-up that blew up, or whose training diverged; they are not in
+            ``value``, but decide with.
+        opposite: of one that does not hold: whether the opposite is shown, by the same rule.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    holds: bool | None = None
+    blown_up: tuple[int, int] = (0, 0)
+    opposite: bool = False
+
+    @property
+    def reading(self) -> str:
+        """``yes``, ``the other way`` or ``undecided``; empty for a number that decides nothing."""
+        if self.holds is None:
+            return ""
+        return "yes" if self.holds else "the other way" if self.opposite else "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the results say of a claim.
+
+    Attributes:
+        outcome: one of OUTCOMES.
+        num_seeds: the smallest number of seeds that any deciding comparison has.
+        budget: at which budget, in words.
+        note: what holds and what does not, or what is missing.
+        remedy: what to run, if results are missing: set by the functions of this module.
+        claim: set by the functions of this module.
+        required: the names of the effects that must all be as claimed for "supported"; of the other deciding ones, one
+            is enough for "supported under conditions". Empty for a rule of another form.
+        main: the name of the effect that the ledger shows; empty for the first one.
+    """
+
+    outcome: str
+    effects: tuple[Effect, ...]
+    num_seeds: int
+    budget: str
+    note: str = ""
+    claim: "Claim | None" = None
+    required: tuple[str, ...] = ()
+    main: str = ""
+    remedy: str = ""
+
+    def __post_init__(self):
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"Verdict: the outcome is {self.outcome!r}; it must be one of {', '.join(OUTCOMES)}")
+
+    def effect(self, name: str) -> Effect:
+        """The effect of this name. Raises KeyError, which lists the names."""
+        for effect in self.effects:
+            if effect.name == name:
+                return effect
+        raise KeyError(f"no effect {name!r}; there are: {', '.join(effect.name for effect in self.effects)}")
+
+    def table(self) -> pandas.DataFrame:
+        """One row per effect."""
+        found = pandas.DataFrame(
+            [(e.name, _number(e.value), f"{_number(e.low)} ... {_number(e.high)}", e.reading,
+              "{} / {}".format(*e.blown_up)) for e in self.effects],
+            columns=["effect", "value", "95 % interval", "as claimed", LOST])
+        return found if any(any(e.blown_up) for e in self.effects) else found.drop(columns=LOST)
+
+    def __str__(self) -> str:
+        head, claim = [self.outcome], self.claim
+        if claim:
+            head = [f"{claim.id}  {self.outcome}", claim.text, "", f"Criterion: {claim.criterion}"]
+        rows = self.table().to_string(index=False, justify="left").splitlines() if self.effects else []
+        lines = [textwrap.fill(line, 110) for line in (*head, *self._facts())]
+        return "\n".join([*lines, "", *rows]).rstrip() + "\n"
+
+    def _repr_markdown_(self) -> str:
+        head, claim, table = [f"**{self.outcome}**"], self.claim, self.table()
+        if claim:
+            head = [f"**{claim.id}: {self.outcome}.** {claim.text}", f"*Criterion.* {claim.criterion}"]
+        rows = [table.columns, ["---"] * table.shape[1], *table.values]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n\n".join([*head, *self._facts(), "\n".join(lines) if self.effects else ""]).rstrip()
+
+    def _facts(self) -> list[str]:
+        facts = [f"Seeds: {self.num_seeds}. Budget: {self.budget}."]
+        if self.note or self.remedy:
+            facts.append(" ".join(filter(None, ("Note:", self.note, self.remedy))))
+        if self.claim:
+            facts.append("Repeat: " + "; ".join(f"`{command(name)}`" for name in self.claim.experiments))
+        return facts
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the course and the rule that decides it.
+
+    Attributes:
+        id: ``C09``.
+        chapter: ``03_unrolling``.
+        experiments: ids of those whose results ``decide`` needs.
+        criterion: the rule in words, fixed before the results are seen.
+        decide: ``{id: frame}`` (``results.frame``) to a verdict. The frame of an experiment without results is empty,
+            so ``decide`` must bear missing rows; fewer than six seeds become "undecided" whatever it returns.
+    """
+
+    id: str
+    text: str
+    chapter: str
+    experiments: tuple[str, ...]
+    criterion: str
+    decide: Callable[[Mapping[str, pandas.DataFrame]], Verdict]
+
+
+def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+    """The verdict on a claim from the frames of its experiments; a missing or empty frame means no results.
+
+    No verdict without six seeds: with fewer, or without any results, it is undecided and says what to run.
+    """
+    nothing = pandas.DataFrame({"variant": [], "budget": [], "seed": []})
+    missing = [name for name in claim.experiments if name not in frames or frames[name].empty]
+    frames = {name: nothing if name in missing else frames[name] for name in claim.experiments}
+    if len(missing) == len(frames):
+        verdict = Verdict(UNDECIDED, (), 0, "none")
+    else:
+        verdict = claim.decide(frames)
+    if verdict.outcome != UNDECIDED and verdict.num_seeds < MIN_SEEDS:
+        verdict = replace(verdict, outcome=UNDECIDED, note=f"{verdict.num_seeds} seeds; a verdict needs {MIN_SEEDS}. "
+                                                           f"{verdict.note}".rstrip())
+    if verdict.outcome == UNDECIDED:
+        runs = [f"There are no results of {name}: {command(name)}." for name in missing] or [
+            f"Compute what is missing: {'; '.join(map(command, frames))}."]
+        verdict = replace(verdict, remedy=" ".join(runs))
+    return replace(verdict, claim=claim)
+
+
+def all_claims() -> dict[str, Claim]:
+    """The claims of all experiments, in the order of their ids. Raises ValueError if two studies state the same."""
+    found: dict[str, Claim] = {}
+    for experiment in experiments().values():
+        for key, claim in experiment.claims.items():
+            if key != claim.id or found.get(key, claim) is not claim:
+                raise ValueError(f"{experiment.spec.id} states {claim.id} as {key!r}, or another study states it too; "
+                                 "a claim belongs to one study, under its id")
+            found[key] = claim
+    return dict(sorted(found.items()))
+
+
+def verdicts() -> dict[str, Verdict]:
+    """``{id: verdict}`` of all claims, by the stored results."""
+    known = all_claims()
+    frames = _frames({name for claim in known.values() for name in claim.experiments})
+    return {key: judge(claim, frames) for key, claim in known.items()}
+
+
+def verdict(claim_id: str) -> Verdict:
+    """One verdict. Raises KeyError for an unknown id."""
+    known = all_claims()
+    if claim_id not in known:
+        raise KeyError(f"no claim {claim_id!r}; the experiments decide {', '.join(known)}")
+    return judge(known[claim_id], _frames(known[claim_id].experiments))
+
+
+def report() -> str:
+    """All verdicts as text, a summary first."""
+    found = verdicts()
+    summary = [textwrap.fill(f"{key}  {v.outcome:<26} {v.claim.text}", 110, subsequent_indent=" " * 32)
+               for key, v in found.items()]
+    return "\n".join([*summary, "", *map(str, found.values())])
+
+
+def command(experiment: str) -> str:
+    """What computes the results of an experiment."""
+    return f"python -m dpbook_course.experiments run {experiment}"
+
+
+def _frames(names: Iterable[str]) -> dict[str, pandas.DataFrame]:
+    """The results of those experiments that have any."""
+    found, known = {}, experiments()
+    for name in sorted(set(names) & set(known)):
+        with contextlib.suppress(results.ResultError):
+            found[name] = results.frame(known[name].spec)
+    return found
+
+
+def _number(x: float) -> str:
+    return "-" if x != x else f"{x:.3g}"

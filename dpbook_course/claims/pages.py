@@ -1,0 +1,193 @@
+"""Verdicts and comparisons as MyST, for the pages that are computed when the book is built."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import pandas
+
+from . import ledger
+from .claims import LOST, Effect, Verdict, command
+from .effects import MIN_SEEDS
+from .findings import Finding, smaller
+
+MISSING = "not computed yet"
+
+
+class Comparison(NamedTuple):
+    """A ratio a / b of paired results, read in both directions by the rule of the course.
+
+    Attributes:
+        forth: that a is smaller than b.   back: that b is smaller than a.
+    """
+
+    forth: Finding
+    back: Finding
+
+    @property
+    def name(self) -> str:
+        return self.forth.effect.name
+
+    @property
+    def sign(self) -> int | None:
+        """-1: a is smaller; 1: larger; 0: no clear difference; None: not computed, or fewer than six seeds."""
+        if self.forth.num_seeds < MIN_SEEDS:
+            return None
+        return int(bool(self.back.effect.holds)) - int(bool(self.forth.effect.holds))
+
+    @property
+    def reading(self) -> str:
+        """The same in words, with the factor."""
+        value = self.forth.effect.value
+        if self.sign is None:
+            return MISSING if not self.forth.num_seeds else f"{self.forth.num_seeds} seeds, {MIN_SEEDS} are needed"
+        if self.sign == 0:
+            words = "no clear difference"
+        elif math.isnan(value):
+            words = "smaller" if self.sign < 0 else "larger"
+        else:
+            words = f"{1 / value:.3g} times smaller" if self.sign < 0 else f"{value:.3g} times larger"
+        a, b = self.forth.effect.blown_up
+        return f"{words}; {LOST}: {a} / {b}" if a or b else words
+
+
+def compare(name: str, a: pandas.Series, b: pandas.Series | float) -> Comparison:
+    """``a`` against ``b``, seed by seed (``findings.smaller``); empty series are results that are missing."""
+    if not isinstance(b, pandas.Series):
+        b = pandas.Series(float(b), a.index)
+    return Comparison(smaller(name, a, b), smaller(name, b, a))
+
+
+def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table with a caption. Cells are MyST."""
+    lines = [" | ".join(row) for row in (columns, *rows)]
+    lines.insert(1, " | ".join("---" for _ in lines[0].split(" | ")))
+    return "\n".join([f"```{{table}} {caption}", *(f"| {line} |" for line in lines), "```", ""])
+
+
+def comparisons(caption: str, found: Iterable[Comparison]) -> str:
+    """One row per comparison: the ratio with its interval, and how to read it."""
+    return table(caption, ("compared", "ratio (95 % interval)", "reading"),
+                 ([plain(one.name), interval(one.forth.effect), one.reading] for one in found))
+
+
+def tally(found: Iterable[Comparison]) -> str:
+    """``smaller in 2 of 5 comparisons, larger in 3``."""
+    signs = [one.sign for one in found]
+    words = {-1: "smaller", 1: "larger", 0: "not clearly different", None: MISSING}
+    parts = [f"{text} in {signs.count(sign)}" for sign, text in words.items() if sign in signs]
+    return ", ".join([f"{parts[0]} of {len(signs)} comparisons", *parts[1:]])
+
+
+def interval(effect: Effect) -> str:
+    """``0.75 (0.71 ... 0.78)``; the value alone if it has no interval, a dash if it is missing."""
+    if math.isnan(effect.value):
+        return "-"
+    value = f"{effect.value:.3g}"
+    return value if math.isnan(effect.low) else f"{value} ({effect.low:.3g} ... {effect.high:.3g})"
+
+
+def main_effect(verdict: Verdict) -> Effect | None:
+    """The first effect, in the order of the criterion, that has been computed and has an interval.
+
+    Of a verdict that names its main effect, that one.
+    """
+    known = [e for e in verdict.effects if math.isfinite(e.value) and math.isfinite(e.low)]
+    return next((e for e in known if verdict.main in ("", e.name)), None)
+
+
+def summary(found: Mapping[str, Verdict]) -> str:
+    """How many claims stand how, as one sentence."""
+    numbers = [f"**{number}** {name}" for name, number in ledger.counts(found).items()]
+    return f"Of {len(ledger.STATEMENTS)} claims: {', '.join(numbers)}."
+
+
+def link(claim_id: str, found: Mapping[str, Verdict]) -> str:
+    """A link to the claim's section, from any page of the book, and how the claim stands."""
+    return f"{{ref}}`{claim_id} <{claim_id.lower()}>`: {ledger.standing(claim_id, found)}"
+
+
+def items(claim_ids: Iterable[str], found: Mapping[str, Verdict]) -> str:
+    """A list of claims, each with its link, its standing, its statement and its evidence in short."""
+    return "\n".join(f"- {link(key, found)}. {ledger.STATEMENTS[key].text}. {_evidence(found.get(key))}".rstrip()
+                     for key in claim_ids)
+
+
+def overview(found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
+    """The ledger: one row per claim.
+
+    Args:
+        chapter: a key of ``ledger.CHAPTERS`` to its link, or its name where the book does not have it yet.
+    """
+    lines = [":::{list-table} The claims of the course and what the stored results say of them", ":header-rows: 1",
+             ":widths: 20 80", "", "* - claim", "  - statement and main effect"]
+    for key, statement in ledger.STATEMENTS.items():
+        lines += [f"* - [{key}](#{key.lower()})", "", f"    **{ledger.standing(key, found)}**",
+                  f"  - {statement.text}", "",
+                  f"    {_evidence(found.get(key))} {_where(statement, chapter, key in found)}"]
+    return "\n".join([*lines, ":::", ""])
+
+
+def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
+    """What can be unfolded: criterion, effects, note, seeds, budget, chapter and the commands that repeat it."""
+    statement, verdict = ledger.STATEMENTS[claim_id], found.get(claim_id)
+    # Browsers unfold what holds the target of a link, so the target stands inside.
+    lines = [f"::::{{dropdown}} {claim_id}: {ledger.standing(claim_id, found)}", "", f"({claim_id.lower()})=",
+             f"**{statement.text}.** {_where(statement, chapter, verdict is not None)}", ""]
+    if verdict is not None:
+        rows = [[*(plain(str(cell)) for cell in row), _role(effect, verdict)]
+                for row, effect in zip(verdict.table().values, verdict.effects)]
+        repeat = "\n".join(map(command, verdict.claim.experiments))
+        lines += [f"*Criterion.* {plain(verdict.claim.criterion)}", "",
+                  f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", ""]
+        if verdict.note:
+            lines += [f"*Note.* {plain(verdict.note)}", ""]
+        if rows:
+            lines.append(table(f"{claim_id}: all effects", [*verdict.table().columns, "role"], rows))
+        lines += ["To repeat it:", "", f"```bash\n{repeat}\n```"]
+    return "\n".join([*lines, "::::", ""])
+
+
+def plain(text: str) -> str:
+    """Text that MyST shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|$^{}~])", r"\\\1", text)
+
+
+def _evidence(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    if not verdict.effects:
+        return "No results yet."
+    effect = main_effect(verdict)
+    number = f"{plain(effect.name)}: {interval(effect)}. " if effect else ""
+    seeds = f"{verdict.num_seeds} seeds" if verdict.num_seeds else "some comparisons are not computed yet"
+    return f"{number}{_claimed(verdict)}; {seeds}; budget: {verdict.budget}."
+
+
+def _claimed(verdict: Verdict) -> str:
+    """``As claimed: 3 of 5 required comparisons (the other way: 1), 0 of 2 further ones``."""
+    required = [e.reading for e in verdict.effects if e.name in verdict.required]
+    others = [e.reading for e in verdict.effects if e.name not in verdict.required and e.reading]
+    if not others and not any(required):
+        return "No comparison is complete"
+    counted = {"required comparisons": required, "further ones" if required else "comparisons": others}
+    parts = []
+    for what, readings in counted.items():
+        against = readings.count("the other way")
+        if readings:
+            parts.append(f"{readings.count('yes')} of {len(readings)} {what}"
+                         + (f" (the other way: {against})" if against else ""))
+    return f"As claimed: {', '.join(parts)}"
+
+
+def _role(effect: Effect, verdict: Verdict) -> str:
+    if effect.name in verdict.required:
+        return "required"
+    return "shown" if effect.holds is None else "further" if verdict.required else "deciding"
+
+
+def _where(statement: ledger.Statement, chapter: Callable[[str], str], decided: bool) -> str:
+    studies = " and ".join(statement.studies)
+    return f"Chapter: {chapter(statement.chapter)}." if decided else (
+        f"To be decided by {studies}. Chapter: {chapter(statement.chapter)}.")

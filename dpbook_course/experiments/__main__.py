@@ -1,0 +1,98 @@
+"""The commands: list | run ID [--seeds N] [--budget B] [--scheduler ADDRESS] | check ID | claims"""
+
+import argparse
+import sys
+
+from ..commands import INTERRUPTED, program
+
+# The libraries are imported by each command: Ctrl-C and wrong commands need not wait for them.
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0: all is well; 1: something is not; 2: a wrong command; 130: interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m dpbook_course.experiments",
+                                     description="What the course measured.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | check | claims")
+    commands.add_parser("list", help="the experiments, and what is stored of them")
+    run = commands.add_parser("run", help="compute what is missing of an experiment; interrupt it whenever you like")
+    check = commands.add_parser("check", help="repeat a cheap part of an experiment and compare it with what is stored")
+    commands.add_parser("claims", help="the verdicts on the course's claims, with effects, intervals and seeds")
+    for command in (run, check):
+        command.add_argument("id", metavar="ID", help="an experiment of the list, such as e04")
+    run.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the study's")
+    run.add_argument("--budget", type=int, metavar="B", help="only this number of updates (and baselines and checks)")
+    run.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, tcp://host:8786; default: this machine")
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        return show()
+    if options.command == "claims":
+        from ..claims import claims
+
+        print(claims.report())
+        return 0
+    from . import runner
+
+    try:
+        experiment = runner.find(options.id)
+        if options.command == "run":
+            experiment.spec.tasks(options.seeds, options.budget)
+    except (LookupError, ValueError) as error:
+        (run if options.command == "run" else check).error(str(error))
+    if options.command == "check":
+        return _report(runner.check(experiment), f"{experiment.spec.id}: the code gives what is stored.")
+    return compute(experiment, options)
+
+
+def show() -> int:
+    """The table of experiments."""
+    from . import runner
+
+    rows, problems = [("id", "tasks", "seeds", "title")], []
+    for name, experiment in runner.experiments().items():
+        found = runner.status(experiment.spec)
+        rows.append((name, f"{found.done}/{found.total}", str(found.num_seeds), experiment.spec.title))
+        problems += found.problems
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    return _report(list(map(str, problems)), "")
+
+
+def compute(experiment, options: argparse.Namespace) -> int:
+    from . import runner
+
+    try:
+        failures = runner.run(experiment, options.seeds, options.budget, options.scheduler)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {_stored(experiment)} The same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
+    except ConnectionError as error:
+        if options.scheduler is None:
+            raise
+        print(f"The scheduler at {options.scheduler} cannot be reached ({error}). {_stored(experiment)} Start one with "
+              f"`dask scheduler`, and workers with `dask worker {options.scheduler} --nworkers -1 --nthreads 1`, or "
+              "leave --scheduler out to use this machine.", file=sys.stderr)
+        return 1
+    return _report(failures, _stored(experiment))
+
+
+def _stored(experiment) -> str:
+    from . import results, runner
+
+    spec = experiment.spec
+    done, total, *_ = runner.status(spec)
+    return f"{spec.id}: {done} of the study's {total} tasks are stored in {results.folder() / spec.id}."
+
+
+def _report(problems: list[str], fine: str) -> int:
+    for problem in problems:
+        print(f"\n{problem}", file=sys.stderr)
+    if problems:
+        print(f"\n{len(problems)} problem{'s' if len(problems) > 1 else ''}.", file=sys.stderr)
+    elif fine:
+        print(fine)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    program(main)

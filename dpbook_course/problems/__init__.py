@@ -1,0 +1,7 @@
+"""For every problem its solvers, data, network and metrics: ``course.problems.kuramoto_sivashinsky``."""
+
+from pkgutil import iter_modules
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, [module.name for module in iter_modules(__path__)])

@@ -1,0 +1,84 @@
+"""A hybrid whose network sees a history of states, for the random walk of noise over it.   Chapter: 07_noise.
+
+The problem of ``kuramoto_sivashinsky``, with its functions, and a state of three states in the channels, oldest first.
+A step appends what P makes of the newest, and N, which sees them all, corrects that; the oldest is dropped:
+
+    (u_{k-2}, u_{k-1}, u_k)  ->  (u_{k-2}, u_{k-1}, u_k, P(u_k))  ->  (u_{k-1}, u_k, P(u_k) + N(all four))
+
+Source: sanchez2020.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dpbook_utils.coupling import Coupling
+from dpbook_utils.data import Windows
+from dpbook_utils.losses import mse
+from dpbook_utils.networks import ConvResNet, Ensemble
+from dpbook_utils.physics.solver import Solver
+from dpbook_utils.rollout import Sequential
+
+from . import kuramoto_sivashinsky as ks
+
+NUM_FRAMES = 3  # states that the network sees, besides P's result
+
+
+class Append(Solver):
+    """The solver's step from the newest frame, as one more frame.
+
+    Shapes: (batch, num_frames, points) -> (batch, num_frames + 1, points).
+    Raises: what the solver raises.
+    """
+
+    def __init__(self, solver: Solver, num_frames: int):
+        super().__init__(solver.dt, (num_frames, *solver.state_shape[1:]))
+        self.solver, self.required = solver, solver.required
+
+    def check_parameters(self, **parameters: Tensor) -> None:
+        self.solver.check_parameters(**parameters)
+
+    def check_state(self, u: Tensor, **parameters: Tensor) -> None:
+        self.solver.check_state(u[:, -1:], **parameters)
+
+    def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        return torch.cat([u, self.solver(u[:, -1:], **parameters)], 1)
+
+
+class CorrectNewest(Coupling):
+    """``(u_1, ..., u_h, u_{h+1}) -> (u_2, ..., u_h, u_{h+1} + N(all))``."""
+
+    def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
+        return torch.cat([u[:, 1:-1], u[:, -1:] + output], 1)
+
+
+def newest_mse(trajectory: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared error of the newest frame: the older ones are inputs, and their noise no error of the step."""
+    return mse(trajectory[:, :, -1:], reference[:, :, -1:])
+
+
+def ensemble(seeds: Sequence[int], width: int, num_blocks: int) -> Ensemble:
+    return Ensemble([
+        ConvResNet(1, NUM_FRAMES + 1, 1, width=width, num_blocks=num_blocks, seed=seed,
+                   conditions={"length": ks.SETTINGS["condition"]}, output_scale=ks.SETTINGS["output_scale"])
+        for seed in seeds])
+
+
+def hybrid(networks: nn.Module) -> Sequential:
+    """P on the newest state, then N on all."""
+    return Sequential(Append(ks.coarse_solver(), NUM_FRAMES), CorrectNewest(networks))
+
+
+@functools.cache
+def trajectories(name: str) -> ks.Trajectories:
+    """Those of ``ks.trajectories``, each state with those before it: (samples, time, NUM_FRAMES, x)."""
+    data = ks.with_history(name, NUM_FRAMES - 1)
+    num_times = data.states.shape[1] - NUM_FRAMES + 1
+    return ks.Trajectories(torch.cat([data.states[:, i:i + num_times] for i in range(NUM_FRAMES)], 2), data.lengths)
+
+
+def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
+    """The windows of ``ks.windows``, each with its history."""
+    return trajectories("train").windows(seeds, num_steps, batch_size, ks.SETTINGS["batch_seed"])

@@ -1,0 +1,13 @@
+"""E02: a fixed data set, or fresh samples at every update?   Chapter: 02_solver_as_data."""
+
+from ...experiments.spec import Experiment
+from . import data, equality, rollouts, throughput, tuning
+from .verdict import CLAIMS
+
+EXPERIMENTS = (
+    Experiment(data.SPEC, data.run, claims=CLAIMS),
+    Experiment(equality.SPEC, equality.run),
+    Experiment(throughput.SPEC, throughput.run),
+    Experiment(rollouts.SPEC, rollouts.run),
+    Experiment(tuning.SPEC, tuning.run),
+)

@@ -1,0 +1,193 @@
+"""The systems that a page trains on, and the text of its worker.   Chapters: 01 ... 07, and the playground.
+
+A system is what ``problems.js`` takes: a batch size, programs, and how its data are made. ``about`` is for the page.
+"""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, Replace, SolverParameter
+from dpbook_utils.data import cell_averages, random_fourier, simulate
+from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
+from dpbook_utils.networks import ConvResNet
+from dpbook_utils.noise import GaussianNoise
+from dpbook_utils.objectives import Objective, from_batch, from_input
+from dpbook_utils.physics.advection import interpolated
+from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.physics.trace import TracedSolver
+from dpbook_utils.rollout import Rollout, Sequential
+
+from ..problems import coarse_burgers
+from ..problems import kuramoto_sivashinsky as ks
+from ..studies.e01 import inverse as e01_inverse
+from ..studies.e05.coupling import bounded_viscosity
+from .bundle import as_json, runtime, text
+from .compiled import binary
+from .export import Library, export, forward
+from .matrices import KuramotoSivashinskyMatrices
+
+BATCH, WIDTH, NUM_BLOCKS = 8, 16, 1  # 1,700 weights, less than half of the chapters', for a fast start
+VISCOSITIES = (0.06, 0.12)  # [m^2/s], below those of E05: sharper fronts, at which the coarse solver fails visibly
+OUTPUT_SCALE = 1e-3  # an untrained network leaves a hundred steps as they are
+LEARNING_RATE, CLIP = 3e-3, 1.0
+NUM_STEPS, MOST_STEPS = 4, 16
+POLICIES = ("full", "cut", "truncated", "pushforward")
+
+COUPLINGS = {
+    "additive": lambda P, N: Sequential(P, Additive(N)),
+    "right-hand side": AdditiveRHS,
+    "multiplicative": lambda P, N: Sequential(P, Multiplicative(N)),
+    "viscosity": lambda P, N: SolverParameter(P, N, "local_viscosity", bounded_viscosity),
+}
+TEXTS = {
+    "additive": "u + N(u) after the solver", "right-hand side": "N(u) as a force inside the solver",
+    "multiplicative": "u (1 + N(u)) after the solver", "viscosity": "N(u) as a local viscosity of the solver",
+    "supervised": "supervised: the loss sees one of the two answers",
+    "physics": "physics: the loss sees what the answer would measure",
+}
+
+
+@functools.cache
+def worker_source(compiled: bool = True) -> str:
+    """All that runs in the page's Web Worker, as one classic script; ``compiled``: with the kernels as WebAssembly."""
+    library, found = exported()
+    kernels = runtime(library, binary(library) if compiled else "")
+    return "\n".join([kernels, text("problems.js"), f"const SYSTEMS = {as_json(found)};", text("worker.js")])
+
+
+def systems() -> dict[str, dict]:
+    """What the page is told of each system: ``text``, ``kind`` ("correction" or "inverse"), ``couplings`` and their
+    texts, ``policies`` and ``weights`` for each of them, ``m`` (least and most), ``start`` (settings), ``dx``, ``dt``,
+    ``T`` (steps of a roll-out), ``units``; of a correction also ``deviation``, the standard deviation of its states.
+    """
+    return {name: system["about"] for name, system in exported()[1].items()}
+
+
+@functools.cache
+def exported() -> tuple[Library, dict[str, dict]]:
+    """All systems, and the kernels and constants that they share."""
+    library = Library()
+    return library, {"burgers": burgers(library), "ks": kuramoto_sivashinsky(library), "inverse": inverse(library)}
+
+
+def correction(step: nn.Module, num_steps: int = NUM_STEPS) -> Objective:
+    """Noise, if any, before the step; a loss at every step."""
+    return Objective(Rollout(Sequential(GaussianNoise(0.0), step), num_steps), TrajectoryLoss(every_step))
+
+
+def _model(library: Library, objective: Objective, example: dict[str, Tensor]) -> dict:
+    optimizer = torch.optim.Adam(objective.parameters(), lr=LEARNING_RATE)
+    return export(objective, optimizer, example, library, clip_norm=CLIP)
+
+
+def burgers_solvers() -> tuple[TracedSolver, TracedSolver]:
+    """The coarse solver of E05, and one sub-step of its reference."""
+    s = coarse_burgers.SETTINGS
+    return tuple(TracedSolver(Burgers(points, s["length"], s["dt"] / substeps, interpolated))
+                 for points, substeps in ((s["num_points"], 1), (s["fine_points"], s["fine_substeps"])))
+
+
+def burgers_chains() -> dict[str, nn.Module]:
+    """The coarse solver of E05 with a small network, by coupling."""
+    coarse, _ = burgers_solvers()
+    network = ConvResNet(1, 1, 1, width=WIDTH, num_blocks=NUM_BLOCKS, output_scale=OUTPUT_SCALE,
+                         conditions={"viscosity": (sum(VISCOSITIES) / 2, VISCOSITIES[1] - VISCOSITIES[0])})
+    return {name: couple(coarse, network) for name, couple in COUPLINGS.items()}
+
+
+def burgers(library: Library) -> dict:
+    """The correction of E05: central on 32 cells against the same on 256 cells with 32 sub-steps."""
+    s, steps = coarse_burgers.SETTINGS, 64
+    coarse, fine = burgers_solvers()
+    u, u_fine = (random_fourier(BATCH, points, modes=s["modes"], seed=0)
+                 for points in (s["num_points"], s["fine_points"]))
+    viscosity = torch.linspace(*VISCOSITIES, BATCH)
+    models = {name: _model(library, correction(step), {"u0": u, "viscosity": viscosity})
+              for name, step in burgers_chains().items()}
+    return {
+        "batch": BATCH, "points": s["num_points"], "models": models,
+        "reference": forward(library, fine, u_fine, viscosity=viscosity),
+        "observe": forward(library, functools.partial(cell_averages, num_points=s["num_points"]), u_fine),
+        "solver": forward(library, coarse, u, viscosity=viscosity),
+        "data": {"points": s["fine_points"], "modes": s["modes"], "decay": 0, "amplitude": s["train"][2], "warmup": 0,
+                 "substeps": s["fine_substeps"], "lots": 4, "steps": steps, "testSteps": s["num_steps"],
+                 "parameters": {"viscosity": list(VISCOSITIES)}},
+        "about": _about("Burgers", models, dx=s["length"] / s["num_points"], dt=s["dt"], T=s["num_steps"],
+                        deviation=_deviation(simulate(coarse, u, steps, viscosity=viscosity)),
+                        units={"x": "m", "t": "s", "u": "m/s"})}
+
+
+def ks_solvers() -> tuple[KuramotoSivashinskyMatrices, KuramotoSivashinskyMatrices]:
+    """The coarse and the reference solver of E04, on a domain of length 16 pi."""
+    length = ks.SETTINGS["unit_length"]
+    return tuple(KuramotoSivashinskyMatrices(solver, length) for solver in (ks.coarse_solver(), ks.reference_solver()))
+
+
+def ks_chains() -> dict[str, nn.Module]:
+    network = ConvResNet(1, 1, 1, width=WIDTH, num_blocks=NUM_BLOCKS, output_scale=OUTPUT_SCALE)
+    coarse, _ = ks_solvers()
+    return {name: COUPLINGS[name](coarse, network) for name in ("additive", "multiplicative")}
+
+
+def kuramoto_sivashinsky(library: Library) -> dict:
+    """The correction of E04 on one domain: ETD1 against ETDRK2."""
+    s = ks.SETTINGS
+    coarse, reference = ks_solvers()
+    u = random_fourier(BATCH, s["num_points"], modes=s["modes"], seed=0)
+    models = {name: _model(library, correction(step), {"u0": u}) for name, step in ks_chains().items()}
+    steps, test_steps = 200, 40  # chaos: after some 30 units of time the start is forgotten
+    states = simulate(reference, u, steps, warmup=s["warmup"])
+    return {
+        "batch": BATCH, "points": s["num_points"], "models": models, "observe": None,
+        "reference": forward(library, reference, u), "solver": forward(library, coarse, u),
+        "data": {"points": s["num_points"], "modes": s["modes"], "decay": 0, "amplitude": 1, "warmup": s["warmup"],
+                 "substeps": 1, "lots": 4, "steps": steps, "testSteps": test_steps, "parameters": {}},
+        "about": _about("Kuramoto-Sivashinsky", models, deviation=_deviation(states),
+                        dx=s["unit_length"] / s["num_points"], dt=s["dt"], T=test_steps,
+                        units={"x": "", "t": "", "u": ""})}
+
+
+def inverse_objectives() -> dict[str, Objective]:
+    """Those of E01: trained on one of two answers, or through the measurement."""
+    network = ConvResNet(1, 1, 1, kernel_size=5, num_blocks=2, output_scale=0.3)
+    measure, one = e01_inverse.measurement(e01_inverse.BATCH), TrajectoryLoss(final_step)
+    return {"supervised": Objective(Rollout(Sequential(Replace(network)), 1), one, targets=from_batch),
+            "physics": Objective(Rollout(Sequential(Replace(network), measure), 1), one, targets=from_input)}
+
+
+def inverse(library: Library) -> dict:
+    """The sensor of E01, blind to the sign of a temperature."""
+    number, points = e01_inverse.BATCH, e01_inverse.NUM_POINTS
+    u, diffusivity = e01_inverse.states(number, 0, ambiguous=False), torch.full((number,), e01_inverse.DIFFUSIVITY)
+    examples = {"supervised": {"u0": u}, "physics": {"u0": u, "diffusivity": diffusivity}}
+    models = {name: _model(library, objective, examples[name]) for name, objective in inverse_objectives().items()}
+
+    def start(shape: Tensor, sign: Tensor) -> Tensor:
+        return (0.4 * shape).exp() * sign[:, None, None]
+
+    return {
+        "batch": number, "points": points, "models": models,
+        "start": forward(library, start, u, sign=torch.ones(number)),
+        "measure": forward(library, e01_inverse.measurement(number), u, diffusivity=diffusivity),
+        "data": {"modes": 3, "decay": 0.5, "parameters": {"diffusivity": diffusivity.tolist()}},
+        "about": _about("Two answers", models, kind="inverse", m=[1, 1], policies=dict.fromkeys(models, ["full"]),
+                        dx=1 / points, dt=e01_inverse.DT, T=1, units={"x": "m", "t": "s", "u": "K"})}
+
+
+def _deviation(states: Tensor) -> float:
+    return float(f"{states.std():.3g}")
+
+
+def _about(title: str, models: dict, **others) -> dict:
+    """What the page is told of a system."""
+    def policies(model: dict) -> list[str]:
+        whole = any(operator["solver"] and operator["trained"] for operator in model["operators"])
+        return [policy for policy in POLICIES if policy != "cut" or not whole]
+
+    first = next(iter(models))
+    return {"text": title, "kind": "correction", "couplings": {name: TEXTS[name] for name in models},
+            "policies": {name: policies(model) for name, model in models.items()}, "m": [1, MOST_STEPS],
+            "weights": {name: sum(n for n, _ in model["weights"]) for name, model in models.items()},
+            "start": {"coupling": first, **models[first]["start"], "seed": 0}, **others}
