@@ -100,7 +100,7 @@ def test_states_its_outcomes_by_one_function_and_by_names_of_their_own(path):
     assert chapter_code.statements(path), "what is trained or timed on the spot is stated by held(...)"
     made = [node for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.Assign)
             and "held" in {target.id for target in node.targets if isinstance(target, ast.Name)}]
-    assert [ast.unparse(node.value) for node in made] == [f"outcomes.of({path.stem!r})"]
+    assert [ast.unparse(node.value) for node in made] == [f"course.outcomes.of({path.stem!r})"]
 
 
 def test_derives_only_the_generator_from_its_seeds_beside_the_constants(path):
@@ -108,4 +108,4 @@ def test_derives_only_the_generator_from_its_seeds_beside_the_constants(path):
     cell = next(tree for tree in code(path) if "SEED" in assigned(tree))
     users = [statement for statement in cell.body for node in ast.walk(statement) if isinstance(node, ast.Name)
              and node.id in ("SEED", "SEEDS") and isinstance(node.ctx, ast.Load)]
-    assert [ast.unparse(statement) for statement in users] == ["generator = settings.reproducible(SEED)"]
+    assert [ast.unparse(statement) for statement in users] == ["generator = dp.reproducible(SEED)"]

@@ -1,0 +1,1 @@
+"""What the course claims, and what the stored results say of it."""
