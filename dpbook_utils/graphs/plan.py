@@ -21,10 +21,11 @@ from .simplify import viewed
 
 aten = torch.ops.aten
 ALIGNMENT = 64  # bytes: a cache line
+SMALL = 1 << 14  # bytes of an input that is copied, so that all its views are made beforehand; of a larger one they are not
 # Operations that write into given memory with the kernel that they have without it. Others return memory of their own.
 INTO = {getattr(aten, name) for name in (
     "abs add baddbmm bmm cat cos div exp floor maximum mean minimum mm mul mv neg pow reciprocal remainder rsqrt "
-    "sigmoid sin sqrt stack sub sum tanh where").split()}
+    "sigmoid sin sqrt sub sum tanh where").split()}
 INTO_NAMED = {aten.tanh_backward.default: aten.tanh_backward.grad_input,
               aten.sigmoid_backward.default: aten.sigmoid_backward.grad_input}
 COPIES = {aten.clone.default, aten._to_copy.default, aten.contiguous.default, aten.reshape.default, aten.to.dtype}
@@ -129,6 +130,8 @@ class Plan:
             self.known.update(laid_out=laid_out, **{f"{node.name}_shape": shape, f"{node.name}_stride": stride})
             lines.append(f"if {node.name}.stride() != {node.name}_stride: "
                          f"{node.name} = laid_out({node.name}, {node.name}_shape, {node.name}_stride)")
+            if any(user.target is aten.as_strided.default for user in node.users):
+                lines.append(f"start_of_{node.name} = {node.name}.storage_offset()")
 
     def _call(self, node: fx.Node, lines: list[str]) -> None:
         name, target = node.name, node.target
@@ -136,14 +139,15 @@ class Plan:
             if self.roots[node] is node:
                 self._write_into(node, lines)
             elif target is not operator.getitem and target._schema.is_mutable:
-                lines.append(self._expression(node, target))
+                lines.append(self._expression(node, _public(target)))
         elif target is operator.getitem:
             lines.append(f"{name} = {self._name(node.args[0], name)}[{node.args[1]}]")
         elif target is aten.as_strided.default:
             source, shape, stride, offset = node.args
-            self.known[f"{name}_like"] = shape, stride
-            start = offset - source.meta["like"][3]  # an input may lie anywhere in its memory
-            lines.append(f"{name} = {source.name}.as_strided(*{name}_like, {start} + {source.name}.storage_offset())")
+            self.known[f"{name}_shape"], self.known[f"{name}_stride"] = tuple(shape), tuple(stride)
+            if self.roots[source].op == "placeholder":  # which may lie anywhere in its memory
+                offset = f"{offset - source.meta['like'][3]} + start_of_{source.name}"
+            lines.append(f"{name} = {source.name}.as_strided({name}_shape, {name}_stride, {offset})")
         else:
             lines.append(f"{name} = {self._expression(node, _public(target))}")
 
@@ -274,7 +278,7 @@ def _may_be_placed(node: fx.Node) -> bool:
     if "like" not in node.meta or _overlaps(node):
         return False
     if node.op == "placeholder":
-        return True
+        return _num_bytes(node) <= SMALL
     if node.op != "call_function" or node.target is operator.getitem:
         return False
     if node.target in COPIES | ZEROS | PARTS.keys() | INTO_NAMED.keys():
@@ -296,10 +300,10 @@ def _num_bytes(node: fx.Node) -> int:
 
 
 def _public(target):
-    """The function of ``torch`` for an operation: the same, and called faster than that of ``torch.ops``."""
+    """The function or method of ``torch`` for an operation: the same, and called faster than that of ``torch.ops``."""
     name = target._schema.name.removeprefix("aten::")
-    public = getattr(torch, name, None)
-    return public if isinstance(public, types.BuiltinFunctionType) and name[0] != "_" else target
+    found = [getattr(home, name, None) for home in (torch, Tensor) if name[0] != "_"]
+    return next((f for f in found if isinstance(f, (types.BuiltinFunctionType, types.MethodDescriptorType))), target)
 
 
 def _is_real_like(node: fx.Node, x) -> bool:
