@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from dpbook_utils.graphs import plan as planning
+from dpbook_utils.graphs import memory, plan
 from dpbook_utils.graphs.graph import record
 from dpbook_utils.graphs.program import Program, copy_graph
 from dpbook_utils.graphs.simplify import own_outputs, simplify
@@ -118,8 +118,8 @@ def test_values_that_are_never_needed_together_share_a_place():
 
 def test_memory_is_shared_by_plans_and_grows_once(monkeypatch):
     made = []
-    arenas = planning._Arenas()
-    monkeypatch.setattr(planning, "_arenas", arenas)
+    arenas = memory.Arenas()
+    monkeypatch.setattr(plan, "arenas", arenas)
     programs = [planned(lambda u: ((u + 1).exp().sum(),), torch.randn(n)) for n in (10, 100_000, 20)]
     for _ in range(3):
         for (program, graph), n in zip(programs, (10, 100_000, 20)):
@@ -150,12 +150,12 @@ def test_threads_do_not_write_to_each_others_memory():
 
 
 def test_a_failed_call_gives_its_memory_back(monkeypatch):
-    monkeypatch.setattr(planning, "_arenas", planning._Arenas())
+    monkeypatch.setattr(plan, "arenas", memory.Arenas())
     program, graph = planned(elementwise, u := torch.randn(4, 5))
     with pytest.raises(RuntimeError):
         program(torch.randn(3, 7))
     assert all(torch.equal(e, f) for e, f in zip(graph(u), program(u), strict=True))
-    assert len(planning._arenas.free[torch.device("cpu"), None]) == 1
+    assert len(plan.arenas.free[torch.device("cpu"), None]) == 1
 
 
 def test_first_called_under_inference_mode_and_then_without():

@@ -8,7 +8,6 @@ calls the operation that was recorded: values are bit for bit those of the graph
 
 import math
 import operator
-import threading
 import types
 from collections import defaultdict
 from typing import NamedTuple
@@ -17,22 +16,12 @@ import torch
 from torch import Tensor, fx
 
 from .graph import laid_out
-from .simplify import viewed
+from .memory import arenas
+from .operations import COPIES, INTO_NAMED, PARTS, ZEROS, may_be_placed, num_bytes, public, source, view
 
 aten = torch.ops.aten
-ALIGNMENT = 64  # bytes: a cache line
-SMALL = 1 << 14  # bytes of an input that is copied, so that all its views are made beforehand; of a larger one they are not
-# Operations that write into given memory with the kernel that they have without it. Others return memory of their own.
-INTO = {getattr(aten, name) for name in (
-    "abs add baddbmm bmm cat cos div exp floor maximum mean minimum mm mul mv neg pow reciprocal remainder rsqrt "
-    "sigmoid sin sqrt sub sum tanh where").split()}
-INTO_NAMED = {aten.tanh_backward.default: aten.tanh_backward.grad_input,
-              aten.sigmoid_backward.default: aten.sigmoid_backward.grad_input}
-COPIES = {aten.clone.default, aten._to_copy.default, aten.contiguous.default, aten.reshape.default, aten.to.dtype}
-ZEROS = {aten.new_zeros.default, aten.zeros_like.default, aten.zeros.default}
 WITH_NUMBERS = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 _NORMS = {True: {0: "backward", 1: "ortho", 2: "forward"}, False: {0: "forward", 1: "ortho", 2: "backward"}}
-PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
 
 
 class _Number(NamedTuple):
@@ -77,8 +66,8 @@ class Plan:
         self.last, self.places, self.num_bytes = last, {}, 0
         free, ends = defaultdict(list), defaultdict(list)
         for i, node in enumerate(self.nodes):
-            if self.roots[node] is node and node not in returned and node in last and _may_be_placed(node):
-                size = _num_bytes(node)
+            if self.roots[node] is node and node not in returned and node in last and may_be_placed(node):
+                size = num_bytes(node)
                 if not free[size]:
                     free[size].append(self.num_bytes)
                     self.num_bytes += size
@@ -139,7 +128,7 @@ class Plan:
             if self.roots[node] is node:
                 self._write_into(node, lines)
             elif target is not operator.getitem and target._schema.is_mutable:
-                lines.append(self._expression(node, _public(target)))
+                lines.append(self._expression(node, public(target)))
         elif target is operator.getitem:
             lines.append(f"{name} = {self._name(node.args[0], name)}[{node.args[1]}]")
         elif target is aten.as_strided.default:
@@ -149,7 +138,7 @@ class Plan:
                 offset = f"{offset - source.meta['like'][3]} + start_of_{source.name}"
             lines.append(f"{name} = {source.name}.as_strided({name}_shape, {name}_stride, {offset})")
         else:
-            lines.append(f"{name} = {self._expression(node, _public(target))}")
+            lines.append(f"{name} = {self._expression(node, public(target))}")
 
     def _write_into(self, node: fx.Node, lines: list[str]) -> None:
         name, target = node.name, node.target
@@ -167,7 +156,7 @@ class Plan:
         elif target in INTO_NAMED:
             lines.append(self._expression(node, INTO_NAMED[target], f"grad_input={self._name(node, name)}"))
         else:
-            lines.append(self._expression(node, _public(target), f"out={self._name(node, name)}"))
+            lines.append(self._expression(node, public(target), f"out={self._name(node, name)}"))
 
     def _expression(self, node: fx.Node, function, *more: str) -> str:
         args, kwargs = node.args, node.kwargs
@@ -219,124 +208,24 @@ class Plan:
                 elif node in self.places:
                     shape, stride, dtype, _ = node.meta["like"]
                     start = self.places[node]
-                    values[node] = memory[start:start + _num_bytes(node)].view(dtype).as_strided(shape, stride)
+                    values[node] = memory[start:start + num_bytes(node)].view(dtype).as_strided(shape, stride)
                 elif node.op == "call_function" and self._is_fixed(node):
-                    values[node] = _view(node, values)
+                    values[node] = view(node, values)
             names = {**self.known, **{name: make(values) for name, make in self.fixed.items()}}
         exec(self.code, names)
         return names["run"]
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        memory = _arenas.take(self.num_bytes, inputs[0].device)
+        memory = arenas.take(self.num_bytes, inputs[0].device)
         try:
             bound = self.bound
             if bound[0] is not memory:
                 self.bound = bound = memory, self._bind(memory)
             return bound[1](*inputs)
         finally:
-            _arenas.bring_back(memory)
-
-
-def source(node: fx.Node) -> fx.Node | None:
-    """The value that this one is a view of, in the recorded layout."""
-    if node.op != "call_function":
-        return None
-    looked_at = viewed(node)
-    if looked_at is None or "like" not in looked_at.meta:
-        return None  # a part of several results: memory of its own
-    if node.target in COPIES:
-        (shape, stride, dtype, _), (_, _, old, _) = node.meta["like"], looked_at.meta["like"]
-        if node.target is aten.clone.default or node.target is aten._to_copy.default or dtype != old:
-            return None
-        try:
-            same = _empty(looked_at).view(shape).stride() == stride
-        except RuntimeError:
-            same = False
-        return looked_at if same else None
-    return looked_at
-
-
-def _empty(node: fx.Node) -> Tensor:
-    shape, stride, dtype, _ = node.meta["like"]
-    return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
-
-
-def _view(node: fx.Node, values: dict[fx.Node, Tensor]) -> Tensor:
-    source = values[node.args[0]]
-    if node.target is not operator.getitem and node.target._schema.is_mutable:
-        return source  # the same memory, written to by a call
-    if node.target is aten.as_strided.default:
-        _, shape, stride, offset = node.args
-        return source.as_strided(shape, stride, source.storage_offset() + offset - node.args[0].meta["like"][3])
-    if node.target in (aten._unsafe_view.default, *COPIES):
-        return source.view(node.meta["like"][0])
-    return node.target(source, *node.args[1:], **node.kwargs)
-
-
-def _may_be_placed(node: fx.Node) -> bool:
-    """Whether the value can be written into memory that is given."""
-    if "like" not in node.meta or _overlaps(node):
-        return False
-    if node.op == "placeholder":
-        return _num_bytes(node) <= SMALL
-    if node.op != "call_function" or node.target is operator.getitem:
-        return False
-    if node.target in COPIES | ZEROS | PARTS.keys() | INTO_NAMED.keys():
-        return True
-    whole = node.target in (aten.sum.default, aten.mean.default)  # these take no memory
-    return node.target.overloadpacket in INTO and not whole
-
-
-def _overlaps(node: fx.Node) -> bool:
-    """Several of its numbers share a place in memory, as those of an expanded tensor do."""
-    shape, stride, _, _ = node.meta["like"]
-    return any(n > 1 and s == 0 for n, s in zip(shape, stride))
-
-
-def _num_bytes(node: fx.Node) -> int:
-    shape, stride, dtype, _ = node.meta["like"]
-    count = 1 + sum((n - 1) * s for n, s in zip(shape, stride)) if 0 not in shape else 1
-    return -(-count * dtype.itemsize // ALIGNMENT) * ALIGNMENT
-
-
-def _public(target):
-    """The function or method of ``torch`` for an operation: the same, and called faster than that of ``torch.ops``."""
-    name = target._schema.name.removeprefix("aten::")
-    found = [getattr(home, name, None) for home in (torch, Tensor) if name[0] != "_"]
-    return next((f for f in found if isinstance(f, (types.BuiltinFunctionType, types.MethodDescriptorType))), target)
+            arenas.bring_back(memory)
 
 
 def _is_real_like(node: fx.Node, x) -> bool:
     dtype = node.meta["like"][2]
     return dtype.is_floating_point and isinstance(x, fx.Node) and x.meta["like"][2] == dtype
-
-
-class _Arenas:
-    """Blocks of memory that no call works in. A thread takes one, or makes a larger one, and brings it back."""
-
-    def __init__(self):
-        self.free, self.lock = defaultdict(list), threading.Lock()
-
-    def take(self, num_bytes: int, device: torch.device) -> Tensor:
-        with self.lock:
-            free = self.free[_place(device)]
-            while free:
-                memory = free.pop()
-                if memory.numel() >= num_bytes:
-                    return memory  # those that are too small are given up: the next one serves their plans as well
-        size = 1 << max(16, (num_bytes - 1).bit_length())  # powers of two: few sizes are ever made
-        with torch.inference_mode(False):
-            memory = torch.empty(size + ALIGNMENT, dtype=torch.uint8, device=device)
-            return memory[-memory.data_ptr() % ALIGNMENT:][:size]
-
-    def bring_back(self, memory: Tensor) -> None:
-        with self.lock:
-            self.free[_place(memory.device)].append(memory)
-
-
-def _place(device: torch.device) -> tuple:
-    """What works one call after another: a CPU's memory serves one call at a time, a GPU's one stream."""
-    return device, torch.cuda.current_stream(device) if device.type == "cuda" else None
-
-
-_arenas = _Arenas()

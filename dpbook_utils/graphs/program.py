@@ -5,7 +5,8 @@ from torch import Tensor, fx
 
 from .graph import Graph
 from .lowering import lower
-from .plan import Plan, source
+from .operations import source
+from .plan import Plan
 from .simplify import is_pure, own_outputs, storage, written_storages
 
 
