@@ -68,7 +68,7 @@ def complex_to_real(x, axes, norm, last):
 
 
 def install(torch) -> None:
-    """In place of the kernels for CPUs: eager operations, TorchScript and derivatives all come by here."""
+    """In place of the kernels for CPUs: eager operations, replayed ones and derivatives all come by here."""
     library = torch.library.Library("aten", "IMPL")
     for name, kernel in (("_fft_c2c", complex_to_complex), ("_fft_r2c", real_to_complex),
                          ("_fft_c2r", complex_to_real)):

@@ -17,6 +17,7 @@ aten = torch.ops.aten
 def lower(graph: fx.Graph, constants: dict[str, Tensor]) -> None:
     """Rewrite the graph in place; new constants are added to ``constants``."""
     select_from_unbound(graph)
+    concatenate_stacked(graph)
     view_at_once(graph)
     look_through_masks(graph, constants)
     remove_unused(graph)
@@ -32,6 +33,23 @@ def select_from_unbound(graph: fx.Graph) -> None:
                 part = graph.call_function(aten.select.int, (x, axis, node.args[1]))
             part.meta.update(node.meta)
             node.replace_all_uses_with(part)
+            graph.erase_node(node)
+
+
+def concatenate_stacked(graph: fx.Graph) -> None:
+    """``stack`` is ``cat`` along a new axis, which writes into given memory at once."""
+    for node in list(graph.nodes):
+        if node.target is aten.stack.default:
+            parts, axis = (*node.args, 0)[:2]
+            with graph.inserting_before(node):
+                slices = [graph.call_function(aten.unsqueeze.default, (x, axis)) for x in parts]
+                whole = graph.call_function(aten.cat.default, (slices, axis))
+            for x, part in zip(parts, slices):
+                shape, stride, dtype, offset = x.meta["like"]
+                seen = torch.empty_strided(shape, stride, device="meta").unsqueeze(axis)
+                part.meta["like"] = tuple(seen.shape), seen.stride(), dtype, offset
+            whole.meta.update(node.meta)
+            node.replace_all_uses_with(whole)
             graph.erase_node(node)
 
 
@@ -90,12 +108,12 @@ _ELEMENTWISE = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tens
 def view_at_once(graph: fx.Graph) -> None:
     """Replace chains of views by one ``as_strided`` of the value they look at: one small operation instead of several.
 
-    Only of values that the graph itself computes: an input may lie elsewhere in its memory at the next call.
+    Offsets count from where the value begins: an input may lie elsewhere in its memory at the next call.
     """
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target is not aten.as_strided.default and "like" in node.meta:
             source = storage(node)
-            if source is node or source.op != "call_function" or "like" not in source.meta or not _views_only(node):
+            if source is node or source.op == "get_attr" or "like" not in source.meta or not _views_only(node):
                 continue
             (shape, stride, dtype, offset), (_, _, source_dtype, start) = node.meta["like"], source.meta["like"]
             if dtype == source_dtype and start == 0:

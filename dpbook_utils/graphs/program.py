@@ -1,18 +1,17 @@
-"""A graph run without Python between its operations, by TorchScript's interpreter.   Chapter: 00_solver_as_operator."""
-
-import math
-import operator
+"""A graph run without autograd, and a graph of values and gradients in two passes.   Chapter: 00_solver_as_operator."""
 
 import torch
 from torch import Tensor, fx
 
-from .graph import Graph, TraceError, laid_out
+from .graph import Graph
 from .lowering import lower
+from .operations import source
+from .plan import Plan
 from .simplify import is_pure, own_outputs, storage, written_storages
 
 
 class Program:
-    """A graph as one TorchScript function, run without autograd: ``(*placeholders) -> [tensors]``.
+    """A graph as one function, run without autograd: ``(*placeholders) -> [tensors]``.
 
     Inputs may have any strides: they are brought into those that the graph was recorded with.
 
@@ -24,15 +23,7 @@ class Program:
         graph, constants = copy_graph(graph), dict(constants)
         own_outputs(graph, owned)
         lower(graph, constants)
-        self.layouts = [node.meta["like"][:2] for node in graph.nodes if node.op == "placeholder"]
-        inputs = [node for op in ("placeholder", "get_attr") for node in graph.nodes if node.op == op]
-        lines = [f"{node.name} = {_expression(node)}" for node in graph.nodes if node.op == "call_function"]
-        output, = (node for node in graph.nodes if node.op == "output")
-        arguments = ", ".join(f"{node.name}: Tensor" for node in inputs)
-        lines.append(f"return {_literal(output.args[0])}")
-        source = f"def run({arguments}) -> List[Tensor]:\n    " + "\n    ".join(lines) + "\n"
-        values = [constants[node.target] for node in inputs if node.op == "get_attr"]
-        self.run = _with_constants(torch.jit.CompilationUnit(source).run.graph.copy(), values)
+        self.run = Plan(graph, constants)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         if torch.is_grad_enabled():
@@ -41,36 +32,7 @@ class Program:
         if torch.is_autocast_enabled(inputs[0].device.type):
             with torch.autocast(inputs[0].device.type, enabled=False):  # the recorded precision is meant
                 return self(*inputs)
-        inputs = [x if x.stride() == stride else laid_out(x, shape, stride)
-                  for x, (shape, stride) in zip(inputs, self.layouts, strict=True)]
-        # TorchScript's own optimisation would cost seconds at the first calls and gains nothing here. This is
-        # torch.jit.optimized_execution(False), which as a context manager takes longer than some operations.
-        optimise = torch._C._get_graph_executor_optimize()
-        torch._C._set_graph_executor_optimize(False)
-        try:
-            return self.run(*inputs)
-        finally:
-            torch._C._set_graph_executor_optimize(optimise)
-
-
-def _with_constants(script: torch.Graph, values: list[Tensor]) -> torch.ScriptFunction:
-    """The function of a TorchScript graph whose last inputs have these values.
-
-    Shapes and strides, too, become constants: a list is otherwise built at every call.
-    """
-    def replace(old: torch.Value, constant) -> None:
-        script.setInsertPoint(next(script.nodes()))
-        old.replaceAllUsesWith(script.insertConstant(constant))
-
-    for value in reversed(values):
-        last = len(list(script.inputs())) - 1
-        replace(list(script.inputs())[last], value.detach())
-        script.eraseInput(last)
-    for node in script.findAllNodes("prim::ListConstruct"):
-        if {x.node().kind() for x in node.inputs()} == {"prim::Constant"} and str(node.output().type()) == "List[int]":
-            replace(node.output(), [x.toIValue() for x in node.inputs()])
-            node.destroy()
-    return torch._C._create_function_from_graph("run", script)
+        return self.run(*inputs)
 
 
 def copy_graph(graph: fx.Graph) -> fx.Graph:
@@ -97,9 +59,16 @@ def split(joint: Graph) -> tuple[Program, Program]:
     targets = written_storages(node for node in nodes if node in backward)
     backward.update(node for node in nodes if node.op == "call_function" and storage(node) in targets)
     needed = dict.fromkeys([x for node in nodes if node in backward for x in node.all_input_nodes] + gradients)
-    kept = [x for x in needed if x not in backward and x.op != "get_attr"]
+    # A view is made again from what it looks at: the passes then share memory in one layout.
+    views, kept = set(), {}
+    for x in needed:
+        while x not in backward and (looked_at := source(x)) is not None:
+            views.add(x)
+            x = looked_at
+        if x not in backward and x.op != "get_attr":
+            kept[x] = None
     return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants, owned=1),
-            Program(_part(nodes, backward, [g, *kept], gradients), joint.constants))
+            Program(_part(nodes, backward | views, [g, *kept], gradients), joint.constants))
 
 
 def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], outputs: list[fx.Node]) -> fx.Graph:
@@ -116,28 +85,3 @@ def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], out
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output([copies[x] for x in outputs])
     return part
-
-
-def _expression(node: fx.Node) -> str:
-    if node.target is operator.getitem:
-        return f"{node.args[0].name}[{node.args[1]}]"
-    schema = node.target._schema
-    arguments = [f"{argument.name}={_literal(value)}" if argument.kwarg_only else _literal(value)
-                 for argument, value in zip(schema.arguments, node.args)]
-    arguments += [f"{name}={_literal(value)}" for name, value in node.kwargs.items()]
-    return f"torch.ops.{schema.name.replace('::', '.')}({', '.join(arguments)})"
-
-
-def _literal(value) -> str:
-    if isinstance(value, fx.Node):
-        return value.name
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_literal, value)) + "]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
-    if isinstance(value, torch.device):
-        return f'torch.device("{value}")'
-    plain = (bool, int, float, complex, str, torch.dtype, torch.layout, torch.memory_format)
-    if value is None or isinstance(value, plain):
-        return repr(value)
-    raise TraceError(f"an argument of type {type(value).__name__} cannot be part of a graph ({value})")
