@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpbook_utils.data import Windows, random_fourier, random_velocity, simulate
+from dpbook_utils.data import Windows, cell_averages, random_fourier, random_velocity, simulate
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import trace
 
@@ -194,3 +194,11 @@ def test_a_number_keeps_the_precision_of_the_trajectories():
     trajectories = torch.zeros(2, 5, 1, 4, dtype=torch.float64)
     windows = Windows(trajectories, 2, 3, seed=0, viscosity=0.02)
     assert torch.equal(windows[0]["viscosity"], torch.full((3,), 0.02, dtype=torch.float64))
+
+
+def test_cell_averages_are_means_of_equal_groups():
+    u = torch.arange(12.0).view(1, 2, 6)
+    assert torch.equal(cell_averages(u, 3), torch.tensor([[[0.5, 2.5, 4.5], [6.5, 8.5, 10.5]]]))
+    for wrong in (u[..., :5], torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="whose cells make no 3 equal groups"):
+            cell_averages(wrong, 3)

@@ -195,3 +195,25 @@ def test_long_time_statistics():
     assert torch.allclose(variance, torch.tensor([1.0, 9.0]).double(), rtol=0.05)
     with pytest.raises(ValueError, match="skip is 500"):
         long_time_statistics(u, skip=500)
+
+
+def test_more_steps_than_there_are_states_are_refused_with_the_number_that_there_is():
+    for num_steps in (0, 5, 9):
+        with pytest.raises(ValueError, match=r"the trajectories hold 5 states, so 1 \.\.\. 4 steps"):
+            predict(nn.Identity(), torch.ones(2, 5, 1, 8), num_steps)
+
+
+def test_spectra_and_statistics_that_do_not_fit_are_refused_with_their_sizes():
+    with pytest.raises(ValueError, match="5 and 4 wave numbers"):
+        log_spectral_distance(torch.ones(2, 5), torch.ones(2, 4))
+    with pytest.raises(ValueError, match="wave numbers"):
+        log_spectral_distance(torch.tensor(1.0), torch.ones(4))
+    with pytest.raises(ValueError, match="skip is 7, but the trajectory has 7 steps"):
+        long_time_statistics(torch.ones(2, 7, 1, 8), 7)
+
+
+def test_the_rounding_of_a_constant_state_is_no_direction():
+    """0.1 has no exact mean: what is left of it after subtraction points somewhere."""
+    constant = torch.full((1, 1, 1, 100), 0.1, dtype=torch.float64) * torch.linspace(1, 1 + 1e-15, 100).double()
+    wave = torch.linspace(0, 1, 100, dtype=torch.float64).view(1, 1, 1, 100)
+    assert float(correlation(constant, wave)) == 0 and float(correlation(wave, wave)) == pytest.approx(1)

@@ -164,3 +164,15 @@ def test_a_recorded_update_draws_new_noise(network, noise):
     first, second = (float(gradients(WINDOWS[0])) for _ in range(2))
     torch.manual_seed(0)
     assert first == float(gradients(WINDOWS[0])) != second
+
+
+def test_noise_of_size_zero_draws_nothing():
+    state = torch.random.get_rng_state()
+    assert torch.equal(GaussianNoise(0.0).train()(U), U) and torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_seed_of_perturbed_batches_is_0_unless_given():
+    batches = Windows(torch.randn(2, 5, 1, 8), 1, 2, seeds=[0])
+    default, zero, other = (Perturbed(batches, GaussianNoise(0.1), **seed)[3]["u0"]
+                            for seed in ({}, {"seed": 0}, {"seed": 1}))
+    assert torch.equal(default, zero) and not torch.equal(default, other)

@@ -1,5 +1,7 @@
 """Roll-outs against hand-written loops: values and gradients, float64."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -174,3 +176,29 @@ def test_what_is_no_state_is_refused(solver, state, error, message):
 def test_an_empty_chain_is_refused():
     with pytest.raises(ValueError, match="empty chain"):
         Rollout(Sequential(), 1)
+
+
+def test_operators_may_be_named_as_those_of_nn_sequential(u0, solver, network):
+    named = Sequential(OrderedDict(P=solver, N=Additive(network)))
+    assert torch.equal(named(u0, viscosity=VISCOSITY), Sequential(solver, Additive(network))(u0, viscosity=VISCOSITY))
+    assert named.N.network is network
+    with pytest.raises(TypeError, match="operator 0"):
+        Sequential(OrderedDict(P=solver), OrderedDict(N=network))
+
+
+@pytest.mark.parametrize("checkpoint, times", [(False, 1), (True, 2)])
+def test_only_a_checkpointed_roll_out_computes_its_steps_again(u0, network, checkpoint, times):
+    calls = []
+    network.register_forward_pre_hook(lambda *_: calls.append(1))
+    Rollout(Additive(network), 5, checkpoint=checkpoint)(u0).sum().backward()
+    assert len(calls) == 5 * times
+
+
+def test_a_state_may_have_no_axes_of_space():
+    assert Rollout(nn.Identity(), 2)(torch.ones(3, 4)).shape == (3, 2, 4)
+
+
+def test_the_initial_state_is_checked_whatever_else_the_chain_is_given(u0):
+    fast = 1e3 * u0
+    with pytest.raises(ValueError, match="Burgers"):
+        Rollout(Burgers(16, 1.0, 0.004), 2)(fast, viscosity=VISCOSITY, force=torch.zeros_like(u0))
