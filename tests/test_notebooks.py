@@ -99,6 +99,13 @@ def test_begins_with_something_alive(path):
         assert first <= EARLY * len(sources), f"cell {first} of {len(sources)}"
 
 
+def test_folds_its_imports_and_takes_from_one_place_what_seeds_say_together(path):
+    imports = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][1]
+    assert "import dpbook_course as course" in imports.source and imports.metadata.get("tags") == ["hide-input"]
+    again = {node.name for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert not again & {"ratio", "interval", "band"}, "use course.ratio and the others"
+
+
 def test_imports_by_name_and_hides_no_warnings(path):
     for tree in code(path):
         for node in ast.walk(tree):
