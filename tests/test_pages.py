@@ -161,7 +161,7 @@ def test_a_list_of_claims_tells_standing_and_effect():
 def cells(root, page):
     text = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\n")
-    found = re.findall(r"^```\{code-cell\} python\n(?::[^\n]*\n)?(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```\{code-cell\} python\n(?::[^\n]*\n)*(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(found) == text.count("{code-cell}")
     return found
 
