@@ -9,6 +9,12 @@ from . import web as web
 # What was measured, and what it says of a claim
 from .claims.claims import verdict as verdict
 from .claims.claims import verdicts as verdicts
+from .claims.findings import at_equal_time as at_equal_time
+from .claims.findings import per_seed as per_seed
+from .claims.seeds import band as band
+from .claims.seeds import interval as interval
+from .claims.seeds import ratio as ratio
+from .claims.seeds import stacked as stacked
 from .experiments import outcomes as outcomes
 from .experiments.tasks import measured as measured
 

@@ -40,7 +40,7 @@ def chapter(request, html) -> Path:
 
 
 def test_the_table_of_contents_lists_every_page(root):
-    pages = [*root.glob("book/*.md"), *root.glob("notebooks/*.ipynb")]
+    pages = [*root.glob("book/**/*.md"), *root.glob("notebooks/*.ipynb")]
     assert {page.relative_to(root).with_suffix("").as_posix() for page in pages} == set(CHAPTERS)
 
 

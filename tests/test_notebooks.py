@@ -14,6 +14,10 @@ from dpbook_course.experiments import chapter_code
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES, MAX_COLUMNS = 14, 78  # of a cell that fits the page and the eye; about 12 lines is the aim
+LONGEST, LESSONS = 70, {"03_unrolling": (50, 350), "07_noise": (50, 350)}  # cells; of a lesson also lines of code
+ALIVE = re.compile(r"course\.(explore|web\.train|Playground)\(")  # what a reader can play with at once
+BEGINS_ALIVE = {"01_physics_as_loss", "03_unrolling", "04_coupling", "06_long_horizons", "07_noise"}
+EARLY = 0.15  # of the cells: the first screen and a half
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+")  # P and N are the solver and the network
 
 SETUP = """\
@@ -75,6 +79,31 @@ def test_cells_are_short(path):
         lines = source.splitlines()
         assert sum(bool(line.strip()) for line in lines) <= MAX_LINES, f"more than {MAX_LINES} lines:\n{source}"
         assert max(map(len, lines)) <= MAX_COLUMNS, f"more than {MAX_COLUMNS} columns:\n{source}"
+
+
+def test_can_be_finished(path):
+    """Numbers of cells and of lines of code, which CONTRIBUTING.md tells."""
+    num_cells = len(nbformat.read(path, as_version=4).cells)
+    num_lines = sum(bool(line.strip()) for source in cells(path, "code") for line in source.splitlines())
+    most_cells, most_lines = LESSONS.get(path.stem, (LONGEST, None))
+    assert num_cells <= most_cells, f"{num_cells} cells; what is not needed for the lesson belongs to the study's page"
+    assert most_lines is None or num_lines <= most_lines, f"{num_lines} lines of code"
+    row = f"| {path.stem} | {num_cells} of {most_cells} | {num_lines}{f' of {most_lines}' if most_lines else ''} |"
+    assert row in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines(), f"the table should have: {row}"
+
+
+def test_begins_with_something_alive(path):
+    if path.stem in BEGINS_ALIVE:
+        sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+        first = next(place for place, source in enumerate(sources) if ALIVE.search(source))
+        assert first <= EARLY * len(sources), f"cell {first} of {len(sources)}"
+
+
+def test_folds_its_imports_and_takes_from_one_place_what_seeds_say_together(path):
+    imports = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][1]
+    assert "import dpbook_course as course" in imports.source and imports.metadata.get("tags") == ["hide-input"]
+    again = {node.name for tree in code(path) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert not again & {"ratio", "interval", "band"}, "use course.ratio and the others"
 
 
 def test_imports_by_name_and_hides_no_warnings(path):

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pandas
@@ -18,6 +19,8 @@ from dpbook_course.claims.claims import Claim, Effect, Verdict
 from dpbook_course.experiments import tasks
 
 COMPUTED = ("claims", "verdict", "performance", "status", "outcomes", "own_solver")
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted(f"studies/{path.stem}" for path in (ROOT / "book/studies").glob("*.md"))
 MADE_UP = Verdict("supported under conditions", (
     Effect("diverged", 0, math.nan, math.nan, True), Effect("a [1/step] | b", 0.5, 0.4, 0.6, True),
     Effect("c", math.nan, math.nan, math.nan, None), Effect("d", 2, 1.5, 2.5, False)), 6, "6,000 updates",
@@ -158,9 +161,14 @@ def test_a_list_of_claims_tells_standing_and_effect():
 def cells(root, page):
     text = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\n")
-    found = re.findall(r"^```\{code-cell\} python\n(?::[^\n]*\n)?(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```\{code-cell\} python\n(?::[^\n]*\n)*(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(found) == text.count("{code-cell}")
     return found
+
+
+def prose(root, page):
+    text = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def output(cell, names):
@@ -188,9 +196,22 @@ def test_a_computed_page_runs_and_is_built_from_nothing_typed(page, root, monkey
             assert any({"file": name} in part["chapters"] for part in listed) and (root / f"{name}.ipynb").exists()
     if page == "verdict":  # it weighs everything that has been measured
         assert all(f"{{ref}}`{key} <{key.lower()}>`: {v.outcome}" in text for key, v in names["found"].items())
-    source = (root / "book" / f"{page}.md").read_text(encoding="utf-8")
-    prose = re.sub(r"^```.*?^```$", "", source, flags=re.MULTILINE | re.DOTALL)
-    assert not re.search(r"\d\.\d", prose), "a typed result"
+    assert not re.search(r"\d\.\d", prose(root, page)), "a typed result"
+
+
+@pytest.mark.parametrize("page", STUDIES)
+def test_a_study_reads_stored_results_and_checks_what_it_says_of_them(page, root, monkeypatch):
+    """It runs, trains nothing, asserts, decides claims, and belongs to a chapter; each links the other."""
+    monkeypatch.chdir(root / "book/studies")
+    sources, names = cells(root, page), {"__name__": page}
+    for source in sources:
+        exec(source, names)
+    code, name = "\n".join(sources), Path(page).name
+    assert not re.search(r"\b(held|fit|train)\(", code), "what is trained on the spot belongs into the chapter"
+    assert "assert " in code and "course.verdict(" in code
+    assert not re.search(r"\d\.\d", prose(root, page)), "a typed result"
+    assert f"](../../notebooks/{name}.ipynb)" in prose(root, page)
+    assert f"](../book/studies/{name}.md)" in (root / f"notebooks/{name}.ipynb").read_text(encoding="utf-8")
 
 
 def test_the_baselines_that_the_introduction_promises_are_there():
@@ -250,14 +271,14 @@ def test_every_term_that_a_page_links_is_in_the_glossary(root):
     glossary = (root / "book/glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^(\w[\w -]*)\n  \S", glossary, re.MULTILINE)
     assert terms == sorted(terms, key=str.lower) and len(terms) > 25
-    linked = {term.lower() for page in root.glob("book/*.md")
+    linked = {term.lower() for page in root.glob("book/**/*.md")
               for term in re.findall(r"\{term\}`([^`<]+)`", page.read_text(encoding="utf-8"))}
     assert linked <= {term.lower() for term in terms}
 
 
 def test_pages_do_not_offer_what_they_are_not(root):
     """A page in MyST has no notebook to open in Colab; without a kernel in its front matter the theme offers none."""
-    for page in COMPUTED:
+    for page in (*COMPUTED, *STUDIES):
         assert "kernelspec" not in (root / "book" / f"{page}.md").read_text(encoding="utf-8")
     for path in root.glob("notebooks/*.ipynb"):
         assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"

@@ -37,6 +37,10 @@ class PairedRatio(NamedTuple):
         wins: pairs in which a is smaller.
         p_value: two-sided sign test of all pairs that are not ties. Not finite loses to finite, and ties with its like.
         blown_up_a, blown_up_b: how many values are not finite.
+        seeds: the single ratios a/b, of the pairs in which both are finite.
+
+    As text it is ``0.75 (0.71 to 0.78)``, with the number of lost seeds if there are any; ``f"{found:.3f}"`` has other
+    digits.
     """
 
     ratio: float
@@ -47,6 +51,20 @@ class PairedRatio(NamedTuple):
     p_value: float
     blown_up_a: int
     blown_up_b: int
+    seeds: tuple[float, ...] = ()
+
+    @property
+    def drawn(self) -> tuple:
+        """What ``figures.forest`` draws: the ratio, its interval, and a dot for each seed."""
+        return self.ratio, self.low, self.high, self.seeds
+
+    def __format__(self, spec: str) -> str:
+        spec, lost = spec or ".2f", self.blown_up_a + self.blown_up_b
+        gone = f"; {lost} of {self.num_pairs} seeds lost" if lost else ""
+        return f"{self.ratio:{spec}} ({self.low:{spec}} to {self.high:{spec}}{gone})"
+
+    def __str__(self) -> str:
+        return format(self)
 
     @property
     def smaller(self) -> bool:
@@ -84,8 +102,10 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> PairedRatio:
     wins = int((finite & (a < b) | finite_a & ~finite_b).sum())
     losses = int((finite & (a > b) | ~finite_a & finite_b).sum())
     p_value = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    ratio = geometric_mean_interval(a[finite] / b[finite]) if finite.any() else Interval(*[math.nan] * 3)
-    return PairedRatio(*ratio, len(a), wins, p_value, int((~finite_a).sum()), int((~finite_b).sum()))
+    seeds = a[finite] / b[finite]
+    ratio = geometric_mean_interval(seeds) if finite.any() else Interval(*[math.nan] * 3)
+    return PairedRatio(*ratio, len(a), wins, p_value, int((~finite_a).sum()), int((~finite_b).sum()),
+                       tuple(seeds.tolist()))
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
