@@ -22,6 +22,7 @@ class GaussianNoise(nn.Module):
     Args:
         sigma: standard deviation in the units of the state; a good scale is the trained chain's own one-step error.
 
+    Shapes: (batch, channels, *spatial), unchanged.
     Source: stachenfeld2022.
     """
 
@@ -51,7 +52,7 @@ class ShapedNoise(GaussianNoise):
         spectrum: (n // 2 + 1,) energies by wave number, in any unit, as from ``evaluation.energy_spectrum``.
         num_points: n.
 
-    Shapes: (batch, channels, n), unchanged; channels are independent.
+    Shapes: (batch, channels, x), unchanged; channels are independent.
     Raises: ValueError for a spectrum of another length, with negative values, or without energy; for other states.
     """
 

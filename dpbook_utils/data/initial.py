@@ -33,7 +33,7 @@ def random_fourier(num_samples: int, num_points: int | tuple[int, ...], *, modes
         seed: a whole number, or a generator of torch (on the CPU) or NumPy to draw from.
         decay: 0 gives all modes the same expected amplitude; larger values give smoother functions.
 
-    Shapes: -> (num_samples, 1, *num_points).
+    Shapes: -> (num_samples, 1, *spatial).
     Raises: ValueError for modes that the grid does not resolve.
     """
     label = "random_fourier"

@@ -23,11 +23,14 @@ class AdvectionDiffusion(Solver):
         dt: time step.
         advection: ``central``, ``upwind`` or ``semi_lagrangian``; orders and limits in ``physics.advection``.
 
-    Shapes: (batch, 1, *num_points), unchanged; diffusivity (batch,); velocity (batch,) in 1D, (batch, 2) in 2D;
-        force like the state. Without a velocity this is the heat equation.
+    Shapes: (batch, 1, *spatial) -> (batch, 1, *spatial); diffusivity (batch,); velocity (batch,) in 1D, (batch, 2) in
+        2D; force (batch, 1, *spatial). Without a velocity this is the heat equation.
     Units: length [m], dt [s], u [any], diffusivity nu [m^2/s], velocity c [m/s], force f [u/s].
-    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for 2 nu dt sum_d 1/dx_d^2 <= 1 and the
-        scheme's limit.
+    Order: 1 in time (forward Euler); in space 2 (central) or 1.
+    Stable: 2 nu dt sum_d 1/dx_d^2 <= 1 and the scheme's limit.
+    Behaviour: a wave k travels with c and decays as exp(-nu k^2 t); the mean stays.
+    Good values: num_points 64, length 1, dt 0.002, diffusivity 0.005 ... 0.05, velocity -1 ... 1, with every scheme. In
+        two dimensions num_points (64, 64), length (1, 1), dt 0.001 and the same diffusivity and velocity.
     Raises: ValueError, TypeError as ``Solver``; ValueError for a diffusivity or velocity out of the stable range.
     """
 

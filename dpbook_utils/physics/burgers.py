@@ -24,11 +24,15 @@ class Burgers(Solver):
         advection: ``central``, ``upwind``, ``semi_lagrangian`` or ``interpolated``; orders and limits in
             ``physics.advection``. The last one takes ``interpolation``, four numbers d at every face.
 
-    Shapes: (batch, 1, num_points) -> (batch, 1, num_points); viscosity (batch,); force and local_viscosity
-        (batch, 1, num_points); interpolation (batch, 4, num_points).
+    Shapes: (batch, 1, x) -> (batch, 1, x); viscosity (batch,); force and local_viscosity (batch, 1, x); interpolation
+        (batch, 4, x).
     Units: length [m], dt [s], u [m/s], viscosities nu and nu_e [m^2/s], force f [m/s^2].
-    Order: 1 in time (forward Euler); in space 2 (central) or 1. Stable for dt <= dx^2 / (2 (nu + nu_e)) and the
-        scheme's limit.
+    Order: 1 in time (forward Euler); in space 2 (central) or 1.
+    Stable: dt <= dx^2 / (2 (nu + nu_e)) and the scheme's limit.
+    Behaviour: waves steepen into shocks of the width nu / |u|, which merge while the state decays to its mean.
+    Good values: num_points 64, length 1, dt 0.001 ... 0.004 and viscosity 0.005 ... 0.02 for velocities of root mean
+        square 0.5, with every scheme; without viscosity with ``upwind`` or ``semi_lagrangian``. In cells of 1 m:
+        num_points 32, length 32, dt 0.1, viscosity 0.15 ... 0.6.
     Raises: ValueError, TypeError as ``Solver``; ValueError for a viscosity, or a roll-out's initial state, out of the
         stable range.
     """
