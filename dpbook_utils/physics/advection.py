@@ -53,7 +53,7 @@ class FluxScheme:
 
 
 class Central(FluxScheme):
-    r"""Mean of the two neighbours' fluxes: second order in space, no numerical diffusion of its own.
+    r"""Mean of the two neighbours' fluxes; second order in space, no numerical diffusion of its own.
 
     Forward Euler takes diffusion away, ``dt c^2 / 2`` along each axis, so the scheme is unconditionally unstable
     without diffusion and stable for ``dt sum_d c_d^2 <= 2 nu`` and ``2 nu dt sum_d 1/dx_d^2 <= 1`` (necessary and
@@ -109,7 +109,7 @@ class Interpolated(Central):
 
 
 class Upwind(FluxScheme):
-    r"""Engquist-Osher flux: what moves right is taken from the left cell, what moves left from the right one.
+    r"""Engquist-Osher flux; what moves right is taken from the left cell, what moves left from the right one.
 
     First order; adds numerical diffusion ``|c| dx / 2 (1 - |c| dt / dx)``. Conservative, so shocks have the right
     speed; monotone, hence stable, for ``dt sum_d (|c_d| / dx_d + 2 nu / dx_d^2) <= 1``.
