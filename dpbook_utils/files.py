@@ -52,14 +52,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def present(path: Path) -> bool:
+    """Whether there is such a file.   Raises: OSError, explained, for a folder, and where one may not look."""
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return path.exists()
+
+
 def writable(path: Path) -> None:
     """Try whether ``path`` can be written as ``replacing`` does, and make its folder; a file that is there stays.
 
     Raises: OSError, as ``replacing`` would, before anything has been computed for the file.
     """
+    present(path)
     with explained(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _try(path.parent, path.name)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from . import arguments
 from .convolutions import PERIODIC, REPLICATE, ZERO, Conv1d, Conv2d, Padding
+from .graphs.graph import current_recorder
 
 __all__ = ["PERIODIC", "REPLICATE", "ZERO", "ConvResNet", "Ensemble", "Padding", "num_members"]
 
@@ -46,8 +47,8 @@ class ConvResNet(nn.Module):
     Shapes: (batch, channels_in, *spatial) -> (batch, channels_out, *spatial); conditions (batch,), those that are
         fields (batch, channels, *spatial), or (batch,) where they are constant.
     Raises: TypeError, ValueError for arguments that do not fit; ValueError for a state or condition of another shape,
-        or a grid that a periodic kernel goes round more than once (kernel_size > 2 num_points + 1); TypeError for
-        another dtype.
+        a condition that is not finite, or a grid that a periodic kernel goes round more than once (kernel_size >
+        2 num_points + 1); TypeError for a state or condition of another dtype.
     Source: um2020 (the corrector), he2016 (residual blocks).
     """
 
@@ -119,13 +120,23 @@ class ConvResNet(nn.Module):
                              f"{sorted(self.conditions)}; give exactly those")
         for name, condition in self.conditions.items():
             value, per_sample = conditions[name], f"{tuple(u.shape[:1])}: one value per sample"
-            if not isinstance(value, Tensor) and not arguments.is_number(value):
-                raise arguments.refusal("ConvResNet", f"condition {name}", value, "a number, or a tensor (batch,)")
+            if not isinstance(value, Tensor):
+                arguments.number("ConvResNet", f"condition {name}", value)
+                continue
+            arguments.like("ConvResNet", name, value, u, "u")
             field, is_field = (len(u), _channels(condition), *u.shape[2:]), len(condition) == 3
-            if isinstance(value, Tensor) and value.shape not in ((), u.shape[:1], *[field] * is_field):
+            if value.shape not in ((), u.shape[:1], *[field] * is_field):
                 expected = f"{field}: a field on the state's grid, or {per_sample}" if is_field else (
                     f"{per_sample}; a field has its number of channels in conditions, (centre, scale, channels)")
                 raise ValueError(f"ConvResNet: condition {name} has shape {tuple(value.shape)}, expected {expected}")
+            if _readable(value) and not torch.isfinite(value).all():
+                raise ValueError(f"ConvResNet: condition {name} contains NaN or infinity; check where it is computed")
+
+
+def _readable(value: Tensor) -> bool:
+    """Its values may be looked at: not while a graph is recorded or transformed, nor on a GPU, where that is a wait."""
+    return (value.device.type == "cpu" and current_recorder() is None
+            and not torch._C._functorch.peek_interpreter_stack())
 
 
 def _channels(condition: tuple[float, ...]) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import arguments, checkpoints
-from .files import explained, writable
+from .files import present, writable
 from .history import Diverged, History, State
 from .objectives import Objective, from_batch
 from .rollout import in_mode
@@ -89,9 +89,7 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
         first = _check_batch(next(_stream(batches, 0)), objective, longest)
         placement = objective.loss.weights_for(steps_at(0)).tolist()
         state.identify(first, clip_norm=clip_norm, trace=trace, placement=placement)
-        with explained(path):
-            exists = path.exists()
-        if exists:
+        if present(path):
             state.resume(path, steps_at)
         if state.update < num_updates:
             writable(path)

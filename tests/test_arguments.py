@@ -111,6 +111,8 @@ SLIPS = {
     "batches from a function": (lambda: training(lambda k: {"u0": U}), "is the function <lambda>; give a source"),
     "curriculum in a list": (lambda: training([{"u0": U, "reference": R}], curriculum=[1, 2]), "give a dict {update:"),
     "three bounds": (lambda: Sampler(print, {"a": (1, 2, 3)}), r"bounds of a is \(1, 2, 3\); give two finite numbers"),
+    "initial of two arguments": (lambda: Sampler(lambda n, rng: None), "initial is the function <lambda>; give a "
+                                 r"function .num_samples, generator, values. -> u0, of three arguments"),
     "logarithmic text": (lambda: Sampler(print, {"a": (1, 2)}, "a"), "logarithmic is 'a'; give a tuple of names"),
     "a solver's class for data": (lambda: Fresh(Burgers, Sampler(print), 1, 1, seed=0), "solver is the class Burgers"),
 }

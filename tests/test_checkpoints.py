@@ -297,7 +297,8 @@ def test_no_memory_is_no_damage(tmp_path, monkeypatch, error):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("folder", "Is a directory"), ("file/t.pt", "a part of the path is a file"), ("file/a/t.pt", "a part of the path"),
+    ("folder", "cannot be written .Is a directory.: it is a folder, so choose the name of a file in it"),
+    ("file/t.pt", "a part of the path is a file"), ("file/a/t.pt", "a part of the path"),
     ("x" * 300, "File name too long.: choose a shorter name"), ("y" * 254 + "/t.pt", None), ("z" * 255, None)])
 def test_paths_that_cannot_be_are_explained_before_the_first_update(tmp_path, name, message):
     (tmp_path / "folder").mkdir()

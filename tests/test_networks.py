@@ -132,6 +132,8 @@ def test_condition_is_normalised():
     (lambda n: n(state()), "conditions \\[\\], built with \\['length'\\]"),
     (lambda n: n(state(), length=LENGTHS[:2]), "one value per sample"),
     (lambda n: n(state(), length=LENGTHS, viscosity=LENGTHS), "viscosity"),
+    (lambda n: n(state(), length=float("nan")), "condition length is nan; give a finite number"),
+    (lambda n: n(state(), length=LENGTHS / 0), "condition length contains NaN or infinity; check where it is computed"),
     (lambda n: Ensemble([n] * 4)(state(), length=LENGTHS), "divisible by 4"),
     (lambda n: Ensemble([n, network(width=8)]), "differ in more than their weights"),
     (lambda n: Ensemble([n, network(padding=ZERO)]), "differ in more than their weights"),
@@ -148,6 +150,8 @@ def test_what_does_not_fit_is_refused(call, message):
 def test_dtype_is_checked():
     with pytest.raises(TypeError, match="float32"):
         network()(state().float(), length=LENGTHS)
+    with pytest.raises(TypeError, match=r"length is torch.float32 on cpu, the states are .*; use length\.to\(u\)"):
+        network()(state(), length=LENGTHS.float())
 
 
 @pytest.mark.parametrize("ndim", [1, 2])

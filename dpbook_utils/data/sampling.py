@@ -1,6 +1,7 @@
 """Samples of initial conditions and physical parameters.   Chapter: 02_solver_as_data."""
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +44,12 @@ class Sampler:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self):
-        arguments.function("Sampler", "initial", self.initial, "a function (num_samples, generator, values) -> u0")
+        expected = "a function (num_samples, generator, values) -> u0"
+        arguments.function("Sampler", "initial", self.initial, expected)
+        try:
+            inspect.signature(self.initial).bind("num_samples", "generator", "values")
+        except TypeError:
+            raise arguments.refusal("Sampler", "initial", self.initial, f"{expected}, of three arguments") from None
         arguments.mapping("Sampler", "bounds", self.bounds, "a dict {name: (lowest, highest)}")
         arguments.dtype("Sampler", "dtype", self.dtype)
         if not isinstance(self.logarithmic, (tuple, list)):
