@@ -1,6 +1,6 @@
 """Training state on disk: written whole or not at all, refused when it does not fit.   Chapter: 06_long_horizons.
 
-A checkpoint carries a fingerprint of the training that wrote it. Resuming under another learning rate, noise level,
+A checkpoint carries the identity of the training that wrote it. Resuming under another learning rate, noise level,
 solver or data stream would give weights that no single training gives, so it is refused instead.
 """
 
@@ -65,7 +65,7 @@ def refusal(path: str | Path, problem: str, remedy: str = "Give another file for
 
 
 def compare(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Raise CheckpointError, naming what differs, unless the two fingerprints are equal."""
+    """Raise CheckpointError, naming what differs, unless the two identities are equal."""
     names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
     if names:
         shown = "; ".join(f"{name}: {found.get(name, 'none')} in the file, {expected.get(name, 'none')} now"
@@ -74,7 +74,7 @@ def compare(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -
         raise refusal(path, f"belongs to another training. {shown}{more}")
 
 
-def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor],
+def identity(objective: nn.Module, optimizer, schedule, first_batch: Mapping[str, Tensor],
                 settings: Mapping) -> dict[str, str]:
     """What must be equal for two trainings to be the same: chain, weights, optimiser, schedule, data, settings.
 
@@ -88,9 +88,9 @@ def fingerprint(objective: nn.Module, optimizer, schedule, first_batch: Mapping[
         # A schedule moves lr and keeps where it started in initial_lr.
         constants["lr"] = float(group.get("initial_lr", group["lr"]))
         size = len(group["params"])
-        result[f"optimizer group {number}"] = f"{type(optimizer).__name__}({describe(constants)}), {size} tensors"
+        result[f"optimizer group {number}"] = f"{type(optimizer).__name__}({as_text(constants)}), {size} tensors"
     if schedule is not None:
-        result["schedule"] = f"{type(schedule).__name__}({describe(schedule.state_dict())})"
+        result["schedule"] = f"{type(schedule).__name__}({as_text(schedule.state_dict())})"
     for name, value in first_batch.items():
         is_tensor = isinstance(value, Tensor)
         result[f"first batch, {name}"] = f"{tuple(value.shape)} {digest({name: value})}" if is_tensor else repr(value)
@@ -102,7 +102,7 @@ def operators(chain: nn.Module, label: str) -> dict[str, str]:
     result = {}
     for name, module in chain.named_modules():
         plain = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_" and key != "training"}
-        result[f"operator {name or label}"] = f"{type(module).__name__}({describe(plain)})"
+        result[f"operator {name or label}"] = f"{type(module).__name__}({as_text(plain)})"
         if isinstance(module, Solver):
             for key, value in module.named_buffers(recurse=False):
                 result[f"constant {name}.{key}"] = digest({key: value})
@@ -143,12 +143,12 @@ def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
 _MOVING = ("last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step", "T_cur", "T_i")
 
 
-def describe(value) -> str:
+def as_text(value) -> str:
     """Text that is equal for equal settings, in every process."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={describe(v)}" for key, v in value.items() if key not in _MOVING)
+        return ", ".join(f"{key}={as_text(v)}" for key, v in value.items() if key not in _MOVING)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(describe, value)) + "]"
+        return "[" + ", ".join(map(as_text, value)) + "]"
     if isinstance(value, Tensor):
         return digest({"": value})
     if value is None or isinstance(value, (bool, int, float, str, FullGradient)):

@@ -63,7 +63,7 @@ def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons:
 
 
 def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_exponents: int = 1, warmup: int = 0,
-                       dt: float = 1.0, seed: int = 0, **parameters: Tensor | float) -> Tensor:
+                       dt: float = 1.0, **parameters: Tensor | float) -> Tensor:
     r"""Leading Lyapunov exponents of a step by propagation of tangents and repeated QR factorisation (Benettin).
 
         V_0 random orthonormal;   J(u_i) V_i = V_{i+1} R_{i+1};   lambda_j = sum_i ln |R_i[j, j]| / (num_steps dt)
@@ -87,8 +87,8 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
     arguments.operator(label, "step", step)
     if arguments.tensor(label, "u0", u0, "(batch, ...)").ndim < 2 or u0.numel() == 0:
         raise arguments.refusal(label, "u0", u0, "a tensor (batch, ...) that is not empty", ValueError)
-    num_exponents, num_steps, warmup, seed = (arguments.whole(label, name, value, 0) for name, value in (
-        ("num_exponents", num_exponents), ("num_steps", num_steps), ("warmup", warmup), ("seed", seed)))
+    num_exponents, num_steps, warmup = (arguments.whole(label, name, value, 0) for name, value in (
+        ("num_exponents", num_exponents), ("num_steps", num_steps), ("warmup", warmup)))
     dt = arguments.positive(label, "dt", dt)
     size, k = u0[0].numel(), num_exponents
     if not 1 <= k <= size or num_steps < 1:
@@ -96,7 +96,7 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
                          f"has 1 ... {size} exponents, estimated over at least 1 step")
     parameters = {name: value.repeat_interleave(k, 0) if isinstance(value, Tensor) and value.ndim else value
                   for name, value in parameters.items()}
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     tangents = torch.randn(len(u0), size, k, generator=generator, dtype=u0.dtype).to(u0)
     tangents = torch.linalg.qr(tangents).Q  # (batch, size, k)
     u, total = u0.detach(), torch.zeros(len(u0), k, dtype=u0.dtype, device=u0.device)

@@ -54,18 +54,6 @@ def relative_l2(trajectory: Tensor, reference: Tensor) -> Tensor:
     return losses.relative_l2(trajectory, reference).nan_to_num(nan=math.inf, posinf=math.inf)
 
 
-def normalised_mse(trajectory: Tensor, reference: Tensor) -> Tensor:
-    r"""mean_x (u_i - r_i)^2 / max_{j, x} r_j^2, the maximum over the whole reference: (batch, time).
-
-    Its mean over the horizon is the error of List et al. 2025 up to two details of their script: it also counts the
-    initial state (error 0) and caps each step at 30. It scales with the square of ``relative_l2``.
-    Infinite where u_i is not finite.   Source: list2025.
-    """
-    _check_pair("normalised_mse", trajectory, reference)
-    scale = reference.square().flatten(1).amax(1)[:, None]
-    return (losses.mse(trajectory, reference) / scale).nan_to_num(nan=math.inf, posinf=math.inf)
-
-
 def mean_over_horizon(error: Tensor, num_steps: int) -> Tensor:
     """(batch, time) -> (batch,): the mean of a metric over the first ``num_steps`` steps."""
     arguments.tensor("mean_over_horizon", "error", error, "(batch, time)", 2)
@@ -147,20 +135,19 @@ def energy_spectrum(trajectory: Tensor) -> Tensor:
     return energy.new_zeros(*energy.shape[:2], int(shell.max()) + 1).index_add(2, shell, energy)
 
 
-def log_spectral_distance(spectrum: Tensor, reference: Tensor, floor: float = 1e-12) -> Tensor:
+def log_spectral_distance(spectrum: Tensor, reference: Tensor) -> Tensor:
     r"""Root mean square over k >= 1 of ln(E(k) / E_ref(k)): (..., wave numbers) -> (...).
 
-    0.1 means about 10 % in energy per shell. Energies below ``floor`` times the reference's total are raised to it, so
-    that rounding does not count. Infinite where the spectrum is not finite.
+    0.1 means about 10 % in energy per shell. Energies below 1e-12 of the reference's total are raised to it, so that
+    rounding does not count. Infinite where the spectrum is not finite.
     """
     for name, value in (("spectrum", spectrum), ("reference", reference)):
         if arguments.tensor("log_spectral_distance", name, value, "(..., wave numbers)").ndim == 0:
             raise arguments.refusal("log_spectral_distance", name, value, "a tensor (..., wave numbers)", ValueError)
-    floor = arguments.positive("log_spectral_distance", "floor", floor)
     if spectrum.shape[-1] != reference.shape[-1]:
         raise ValueError(f"log_spectral_distance: {spectrum.shape[-1]} and {reference.shape[-1]} wave numbers; compare "
                          "on one grid")
-    lowest = floor * reference.sum(-1, keepdim=True)
+    lowest = 1e-12 * reference.sum(-1, keepdim=True)
     ratio = spectrum.maximum(lowest) / reference.maximum(lowest)
     return ratio[..., 1:].log().square().mean(-1).sqrt().nan_to_num(nan=math.inf, posinf=math.inf)
 

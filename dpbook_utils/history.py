@@ -74,7 +74,7 @@ class State:
         self.update = 0
         self.history = History.empty(num_updates, objective.num_members)
         self.random_state = checkpoints.random_state(device)
-        self.fingerprint: dict[str, str] = {}
+        self.identity: dict[str, str] = {}
         self.start = ""  # digest of the initial weights
         self.saved_at = 0
         self.whole = True  # False while weights, optimizer and history are between two updates
@@ -118,8 +118,8 @@ class State:
         return text if alive.all() else f"{text}, {int((~alive).sum())} of {len(alive)} members diverged"
 
     def identify(self, first_batch: Mapping[str, Tensor], **settings) -> None:
-        """Take the fingerprint of this training, before anything is changed."""
-        self.fingerprint = checkpoints.fingerprint(self.objective, self.optimizer, self.schedule, first_batch, settings)
+        """Take the identity of this training, before anything is changed."""
+        self.identity = checkpoints.identity(self.objective, self.optimizer, self.schedule, first_batch, settings)
         self.start = checkpoints.digest(checkpoints.learned(self.objective))
 
     def save(self, path: Path) -> None:
@@ -127,7 +127,7 @@ class State:
         if not self.whole or self.update == self.saved_at:
             return
         checkpoints.save(path, {
-            "fingerprint": self.fingerprint, "start": self.start, "update": self.update,
+            "fingerprint": self.identity, "start": self.start, "update": self.update,
             "weights": checkpoints.learned(self.objective), "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "random_state": self.random_state, "history": vars(self.history.first(self.update))})
@@ -143,7 +143,7 @@ class State:
     def resume(self, path: Path, steps_at: Callable[[int], int]) -> None:
         """Take over what ``path`` holds, after checking that it belongs to this training."""
         stored = checkpoints.load(path)
-        checkpoints.compare(path, stored["fingerprint"], self.fingerprint)
+        checkpoints.compare(path, stored["fingerprint"], self.identity)
         if self.start not in (stored["start"], checkpoints.digest(stored["weights"])):
             raise checkpoints.refusal(path, "belongs to a training that started from other weights than the network's",
                                       "Build the network with the same seed to resume, or give another file.")
@@ -155,7 +155,7 @@ class State:
             if found != steps_at(k):
                 raise checkpoints.refusal(path, f"belongs to another training. Unroll length at update {k}: {found} in "
                                                 f"the file, {steps_at(k)} now")
-        self.objective.load_state_dict(stored["weights"], strict=False)  # names and shapes are in the fingerprint
+        self.objective.load_state_dict(stored["weights"], strict=False)  # names and shapes are in the identity
         self.optimizer.load_state_dict(stored["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(stored["schedule"])

@@ -22,8 +22,8 @@ def choose(*, full, short):
     return full if mode() == "full" else short
 
 
-def reproducible(seed: int, threads: int = 1):
-    """Seed torch and fix the thread count; returns the seeded ``torch.Generator`` of the CPU.
+def reproducible(seed: int):
+    """Seed torch and use one thread; returns the seeded ``torch.Generator`` of the CPU.
 
     One thread is as fast as two for the sizes of the course and makes timings comparable.
     """
@@ -31,5 +31,5 @@ def reproducible(seed: int, threads: int = 1):
 
     from . import arguments
 
-    torch.set_num_threads(arguments.whole("reproducible", "threads", threads))
+    torch.set_num_threads(1)
     return torch.manual_seed(arguments.whole("reproducible", "seed", seed, 0))

@@ -144,7 +144,7 @@ def step(solver, state, **parameters):
 
 CHANNEL = {"num_points": (20, 10), "length": (10.0, 5.0), "centre": (2.5, 2.5)}
 CASES = [
-    Case(settings.reproducible, lambda: {"seed": 0, "threads": 1}),
+    Case(settings.reproducible, lambda: {"seed": 0}),
     # Networks and couplings
     Case(networks.ConvResNet, lambda: {"ndim": 1, "channels_in": 1, "channels_out": 1, "width": 2, "num_blocks": 1,
                                        "kernel_size": 3, "padding": networks.ZERO, "conditions": {"a": (0.0, 1.0)},
@@ -201,7 +201,7 @@ CASES = [
     # Data
     Case(data.random_fourier, lambda: {"num_samples": 2, "num_points": 16, "modes": 3, "seed": 0, "decay": 0.0,
                                        "dtype": torch.float32}),
-    Case(data.random_velocity, lambda: {"num_samples": 2, "num_points": (8, 8), "modes": 2, "seed": 0, "decay": 0.0,
+    Case(data.random_velocity, lambda: {"num_samples": 2, "num_points": (8, 8), "modes": 2, "seed": 0,
                                         "lengths": (1.0, 1.0), "dtype": torch.float32}),
     Case(data.cell_averages, lambda: {"u": u0(), "num_points": 4}),
     Case(data.simulate, lambda: {"step": chain(), "u0": u0(), "num_steps": 2, "warmup": 0}),
@@ -217,17 +217,17 @@ CASES = [
     # Evaluation and diagnostics
     Case(evaluation.predict, lambda: {"step": chain(), "trajectories": states(), "num_steps": 2}),
     *[Case(metric, lambda: {"trajectory": states(), "reference": states()})
-      for metric in (evaluation.relative_l2, evaluation.normalised_mse, evaluation.correlation)],
+      for metric in (evaluation.relative_l2, evaluation.correlation)],
     Case(evaluation.mean_over_horizon, lambda: {"error": torch.ones(2, 4), "num_steps": 2}),
     Case(evaluation.time_to_decorrelation, lambda: {"correlations": torch.ones(2, 4), "threshold": 0.8}),
     Case(evaluation.blow_up_step, lambda: {"trajectory": states(), "reference": states(), "factor": 10.0}),
     Case(evaluation.survival, lambda: {"blow_up_steps": torch.tensor([1, 2]), "num_steps": 3}),
     Case(evaluation.energy_spectrum, lambda: {"trajectory": states()}),
-    Case(evaluation.log_spectral_distance, lambda: {"spectrum": spectrum(), "reference": spectrum(), "floor": 1e-12}),
+    Case(evaluation.log_spectral_distance, lambda: {"spectrum": spectrum(), "reference": spectrum()}),
     Case(evaluation.long_time_statistics, lambda: {"trajectory": states(), "skip": 0}),
     Case(diagnostics.gradient_growth, lambda: {"objective": objective(), "batch": batch(), "horizons": [1, 2]}),
     Case(diagnostics.lyapunov_exponents, lambda: {"step": chain(), "u0": u0(), "num_steps": 2, "num_exponents": 1,
-                                                  "warmup": 0, "dt": 1.0, "seed": 0}),
+                                                  "warmup": 0, "dt": 1.0}),
     Case(diagnostics.gradient_check, lambda: {"function": torch.sin, "inputs": {"input": u0(dtype=torch.float64)},
                                               "num_directions": 1, "seed": 0}),
     # Physics
@@ -240,7 +240,6 @@ CASES = [
                                        "integrator": KuramotoSivashinsky(16, 0.1).integrator, "num_substeps": 1}),
     Case(navier_stokes.NavierStokes, lambda: {"num_points": (8, 8), "length": (1.0, 1.0), "dt": 0.01,
                                               "advection": navier_stokes.semi_lagrangian}),
-    Case(navier_stokes.kolmogorov_force, lambda: {"amplitude": torch.ones(2), "num_points": (8, 8), "wavenumber": 2}),
     *[Case(kind, lambda: {"num_points": (8, 8), "length": (1.0, 1.0)}, lambda made: made(velocity()))
       for kind in (projection.Projection, projection.Divergence)],
     Case(projection.vorticity, lambda: {"v": velocity(), "length": (1.0, 1.0)}),
@@ -261,7 +260,7 @@ _ACCEPTED = {
     "-1, 0": """
         rollout.Rollout record_after""",
     "-1, 0, 1.5, 1e30, scalar array": """
-        data.initial.random_fourier decay; data.initial.random_velocity decay;
+        data.initial.random_fourier decay;
         evaluation.time_to_decorrelation threshold; networks.ConvResNet output_scale""",
     "0": """
         explorer.playground.Playground noise; trainer_samples.trainer noise; networks.Ensemble.member index""",
@@ -272,13 +271,13 @@ _ACCEPTED = {
         data.fresh.Fresh seed; data.fresh.Fresh warmup; data.initial.random_fourier seed;
         data.initial.random_velocity seed; data.sampling.Sampler.__call__ k; data.sampling.Sampler.__call__ seed;
         data.trajectories.Windows seed; data.trajectories.simulate warmup; diagnostics.gradient_check seed;
-        diagnostics.lyapunov_exponents seed; diagnostics.lyapunov_exponents warmup;
+        diagnostics.lyapunov_exponents warmup;
         evaluation.long_time_statistics skip; setups.train noise_seed; networks.ConvResNet num_blocks;
         networks.ConvResNet seed; noise.Perturbed seed; settings.reproducible seed""",
     "1.5": """
         physics.solver.Solver.forward viscosity; physics.trace.trace viscosity""",
     "1.5, 1e30, scalar array": """
-        diagnostics.lyapunov_exponents dt; evaluation.blow_up_step factor; evaluation.log_spectral_distance floor;
+        diagnostics.lyapunov_exponents dt; evaluation.blow_up_step factor;
         setups.Setup learning_rate; physics.advection_diffusion.AdvectionDiffusion dt;
         physics.advection_diffusion.AdvectionDiffusion length; physics.burgers.Burgers length;
         physics.kuramoto_sivashinsky.KuramotoSivashinsky dt; physics.navier_stokes.NavierStokes dt;
@@ -317,8 +316,8 @@ _ACCEPTED = {
         networks.ConvResNet width; physics.advection_diffusion.AdvectionDiffusion num_points;
         physics.burgers.Burgers num_points; physics.kuramoto_sivashinsky.KuramotoSivashinsky num_points;
         physics.kuramoto_sivashinsky.KuramotoSivashinsky num_substeps;
-        physics.navier_stokes.kolmogorov_force wavenumber; rollout.Rollout num_steps; rollout.repeat num_steps;
-        settings.reproducible threads; training.fit checkpoint_every; training.fit num_updates""",
+        rollout.Rollout num_steps; rollout.repeat num_steps;
+        training.fit checkpoint_every; training.fit num_updates""",
     "text": """
         explorer.views.explore name; trainer_samples.trainer name; training.fit checkpoint""",
     "text, empty text": """

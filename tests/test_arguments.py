@@ -20,7 +20,7 @@ from dpbook_utils.networks import REPLICATE, ConvResNet, Ensemble
 from dpbook_utils.objectives import Objective, from_solver
 from dpbook_utils.physics.advection import central
 from dpbook_utils.physics.burgers import Burgers
-from dpbook_utils.physics.navier_stokes import NavierStokes, kolmogorov_force, semi_lagrangian
+from dpbook_utils.physics.navier_stokes import NavierStokes, semi_lagrangian
 from dpbook_utils.physics.phiflow import precision_and_device
 from dpbook_utils.physics.trace import trace
 from dpbook_utils.rollout import Rollout, Sequential, repeat
@@ -83,7 +83,6 @@ SLIPS = {
     "a scheme for scalars": (lambda: NavierStokes((8, 8), (1.0, 1.0), 0.01, central), "this scheme is one for scalars"),
     "infinite length": (lambda: Burgers(16, float("inf"), 0.01), "length is inf; give a positive number"),
     "a parameter that is True": (lambda: P(U, viscosity=True), "parameter viscosity is a bool; give a number"),
-    "too many waves": (lambda: kolmogorov_force(torch.ones(1), (8, 8), 8), "8 cells along y resolve at most 4 waves"),
     "a padding's name": (lambda: network(padding="periodic"), "padding is 'periodic'; give PERIODIC, REPLICATE or"),
     "a wide kernel": (lambda: network(kernel_size=19)(U[..., :8]), "19 points, and a periodic axis of 8 takes at most"),
     "no blocks": (lambda: ConvResNet(1, 1, 1, num_blocks=-1), "num_blocks is -1; give a whole number of at least 0"),
@@ -192,11 +191,6 @@ def test_frozen_networks_stay_frozen_in_an_ensemble():
 def test_the_widest_kernel_goes_round_a_periodic_axis_once():
     assert network(kernel_size=17)(U[..., :8]).shape == (4, 1, 8)
     assert network(kernel_size=19, padding=REPLICATE)(U[..., :8]).shape == (4, 1, 8)
-
-
-def test_as_many_waves_as_the_cells_resolve():
-    force = kolmogorov_force(torch.ones(1), (8, 8), 4)
-    assert torch.allclose(force[0, 0, 0].abs(), torch.ones(8), atol=1e-5) and force[0, 1].abs().max() == 0
 
 
 # Devices --------------------------------------------------------------------------------------------------------------

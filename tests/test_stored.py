@@ -66,21 +66,21 @@ def test_what_is_read_is_what_was_generated(original):
     assert len(list(stored)) == len(stored)
 
 
-def test_windows_start_at_every_time_and_the_first_trajectories_are_a_smaller_data_set(original):
-    stored = Stored(original, 2, num_trajectories=6)
-    assert len(stored) == 6 * 2
-    for i in range(12):
+def test_windows_start_at_every_time(original):
+    stored = Stored(original, 2)
+    assert len(stored) == 20 * 2
+    for i in range(40):
         whole, window = Stored(original)[i // 2], stored[i]
         states = torch.cat([whole["u0"][None], whole["reference"]])
         assert torch.equal(window["u0"], states[i % 2])
         assert torch.equal(window["reference"], states[i % 2 + 1:i % 2 + 3])
         assert window["viscosity"] == whole["viscosity"]
     with pytest.raises(IndexError):
-        stored[12]
+        stored[40]
 
 
 def test_batches_from_disk_are_those_from_memory(original):
-    stored = Stored(original, 2, num_trajectories=17)
+    stored = Stored(original, 2)
     from_disk, in_memory = stored.batches(6, seeds=[3, 1]), stored.load(6, seeds=[3, 1])
     assert isinstance(in_memory, Windows)
     for k in (7, 0):
@@ -487,14 +487,10 @@ def test_a_foreign_folder_is_refused_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("asked, message", [
-    ({"dt": 0.02}, "time step 0.01, expected 0.02"),
-    ({"num_steps": 4}, "20 trajectories of 3 steps, asked for 20 of 4"),
-    ({"num_steps": 0}, "asked for 20 of 0"), ({"num_trajectories": 21}, "asked for 21 of 3"),
-    ({"num_trajectories": 0}, "asked for 0 of 3")])
+    (4, "trajectories of 3 steps, asked for windows of 4"), (0, "asked for windows of 0")])
 def test_what_a_store_does_not_have_is_refused(original, asked, message):
     with pytest.raises(StoreError, match=message):
-        Stored(original, **asked)
-    Stored(original, 3, dt=0.01)
+        Stored(original, asked)
 
 
 def test_refuses_arguments_that_do_not_fit(original, tmp_path):

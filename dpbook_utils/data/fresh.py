@@ -107,5 +107,5 @@ class Fresh(IterableDataset):
         functions = {"observe": self.observe, "transform": self.transform, "initial": self.sampler.initial}
         sampler = {"bounds": {name: str(bounds) for name, bounds in self.sampler.bounds.items()},
                    "logarithmic": self.sampler.logarithmic, "dtype": str(self.sampler.dtype)}
-        described = {name: checkpoints.describe(value) for name, value in {**own, **functions, **sampler}.items()}
+        described = {name: checkpoints.as_text(value) for name, value in {**own, **functions, **sampler}.items()}
         return {**described, **checkpoints.operators(self.solver, "solver")}

@@ -47,8 +47,7 @@ def random_fourier(num_samples: int, num_points: int | tuple[int, ...], *, modes
 
 
 def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int, seed: Seed,
-                    decay: float = 0.0, lengths: tuple[float, float] = (1.0, 1.0),
-                    dtype: torch.dtype = torch.float32) -> Tensor:
+                    lengths: tuple[float, float] = (1.0, 1.0), dtype: torch.dtype = torch.float32) -> Tensor:
     r"""Random divergence-free velocities on the periodic staggered grid, with root-mean-square speed close to 1 [m/s].
 
         v = (d psi / dy, -d psi / dx),   psi a random Fourier sum, its coefficients divided by the wave number
@@ -60,7 +59,6 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
     Args:
         num_points: cells along x and y.
         modes: largest |k|, in waves per box; fewer than half of num_points.
-        decay: 0 gives all modes the same expected speed; larger values give larger eddies.
         lengths: of the box along x and y [m].
 
     Shapes: -> (num_samples, 2, x, y); component c on the lower faces of axis c, as in ``physics.phiflow.staggered``.
@@ -71,7 +69,7 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
                                 "and y")
     lengths = arguments.pair(label, "lengths", lengths, arguments.positive, "two positive numbers, the sides (Lx, Ly)")
     arguments.dtype(label, "dtype", dtype)
-    vectors, a, b = _coefficients(label, num_samples, num_points, modes, seed, decay)
+    vectors, a, b = _coefficients(label, num_samples, num_points, modes, seed, 0.0)
     wave_number = 2 * math.pi * (vectors / torch.tensor(lengths, dtype=torch.float64)).norm(dim=1)
     speed = ((a.square() + b.square()).sum(1, keepdim=True) / 2).sqrt()
     corners = [torch.arange(n, dtype=torch.float64) / n for n in num_points]

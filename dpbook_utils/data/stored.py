@@ -5,7 +5,6 @@ Chapter: 02_solver_as_data.
 
 import functools
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -113,16 +112,13 @@ class Stored(Dataset):
     Args:
         path: the folder that ``store`` wrote.
         num_steps: length of the reference; all that the store has if None.
-        dt: the time step [s] that is expected, if it matters.
-        num_trajectories: use only the first ones.
 
     Shapes: stored[i] is {"u0": (channels, *spatial), "reference": (num_steps, channels, *spatial), name: (...)};
         window i is from trajectory i // starts and begins at time i % starts, starts = stored steps - num_steps + 1.
     Raises: StoreError if the folder is no store, is incomplete or damaged, or does not hold what is asked for.
     """
 
-    def __init__(self, path: str | Path, num_steps: int | None = None, *, dt: float | None = None,
-                 num_trajectories: int | None = None):
+    def __init__(self, path: str | Path, num_steps: int | None = None):
         self.path = expanded(path)
         contents = self._contents
         if missing := contents.missing():
@@ -130,15 +126,11 @@ class Stored(Dataset):
                           f"first is {missing[0]}", "Call store(...) as before to generate them, or restore them from "
                           "a copy.")
         self.dt = contents.attributes["dt"]
-        if dt is not None and (self.dt is None or not math.isclose(dt, self.dt)):
-            raise refusal(path, f"has time step {self.dt}, expected {dt}", "Store the data of the other solver in "
-                           "a folder of its own.")
-        count, times = contents.arrays[STATES].shape[:2]
+        self.num_trajectories, times = contents.arrays[STATES].shape[:2]
         self.num_steps = times - 1 if num_steps is None else num_steps
-        self.num_trajectories = count if num_trajectories is None else num_trajectories
-        if not 1 <= self.num_steps < times or not 1 <= self.num_trajectories <= count:
-            raise refusal(path, f"has {count} trajectories of {times - 1} steps, asked for {self.num_trajectories} of "
-                           f"{self.num_steps}", "Ask for less, or store more.")
+        if not 1 <= self.num_steps < times:
+            raise refusal(path, f"has trajectories of {times - 1} steps, asked for windows of {self.num_steps}",
+                          "Ask for less, or store more.")
         if not contents.attributes["windows"] and self.num_steps != times - 1:
             raise refusal(path, f"holds inputs with answers of {times - 1} steps that are no trajectories (Fresh had "
                            f"a transform), asked for windows of {self.num_steps}", f"Ask for {times - 1}.")

@@ -18,21 +18,21 @@ CROSS = {"color": "black", "marker": "x", "markersize": 8, "markeredgewidth": 2.
 SYMBOLS = {"solver": "P", "noise": "ξ", "replace": "N", "inside": "P", "other": "F"}
 PLAIN, COUPLED, STATE, GAP = 0.95, 1.4, 0.72, 1.0  # widths along the chain; a coupling has its network below
 ROW, ABOVE, BELOW, HALF, ASIDE = 3.25, 1.0, 0.95, 0.27, 0.13
+WIDTH = 6.4  # of the figure [inch]
 
 
 @styled
-def chains(objectives: Mapping[str, Objective], *, width: float = 6.4) -> Figure:
+def chains(objectives: Mapping[str, Objective]) -> Figure:
     """One row per set-up: the chain from left to right, the loss above it, and where the gradient flows back.
 
     All of it is read from the objectives, see ``diagram``. Unrolls longer than four steps are abbreviated.
 
     Args:
         objectives: ``{title: Objective}``.
-        width: of the figure [inch].
     """
     found = {title: diagram(objective) for title, objective in objectives.items()}
     units = max(map(_units, found.values()))
-    figure, (axis,) = grid(1, width, width * ROW * len(found) / units + 0.7)
+    figure, (axis,) = grid(1, WIDTH, WIDTH * ROW * len(found) / units + 0.7)
     axis.set(xlim=(0, units), ylim=(1.9 - ROW * len(found), 1.9), aspect="equal")
     axis.axis("off")
     for i, (title, shown) in enumerate(found.items()):

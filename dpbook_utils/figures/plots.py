@@ -103,18 +103,15 @@ def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
 
 
 @styled
-def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None = None, line: float = 1.0,
-           log: bool = True) -> Figure:
-    """Effects with their intervals, one row each, in one panel or several beside each other with the same rows.
+def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None = None) -> Figure:
+    """Ratios with their intervals on a logarithmic axis, one row each, in one panel or several with the same rows.
 
     Args:
         panels: ``{label: (value, low, high)}`` or ``{label: (value, low, high, per_seed)}``, whose single values are
             drawn as dots; or ``{title: such a mapping}``. The value is written above its interval, and its mark is
-            open if the interval holds the line.
+            open if the interval holds 1.
         others: values without an interval, in the same or in further rows, for instance published ones:
             ``{name: {label: value}}``, or ``{name: {title: {label: value}}}`` for panels.
-        line: where nothing changes: 1 for a ratio.
-        log: a logarithmic axis, on which halving is as far from the line as doubling.
     """
     others = others or {}
     if not isinstance(next(iter(panels.values())), Mapping):
@@ -123,19 +120,18 @@ def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None
     rows = list(dict.fromkeys(label for effects in drawn for label in effects))
     figure, axes = grid(len(panels), 1.6 + max(4.6, 2.6 * len(panels)), 1.1 + 0.45 * len(rows), sharey=True)
     for axis, (title, effects) in zip(axes, panels.items()):
-        axis.axvline(line, color=GUIDE, linewidth=1.2)
+        axis.axvline(1, color=GUIDE, linewidth=1.2)
         for label, (value, low, high, *seeds) in effects.items():
-            _effect(axis, rows.index(label), value, low, high, seeds[0] if seeds else (), low <= line <= high)
+            _effect(axis, rows.index(label), value, low, high, seeds[0] if seeds else (), low <= 1 <= high)
         for colour, (name, values) in zip(COLOURS[1:], others.items()):
             for label, value in values.get(title, {}).items():
                 axis.plot(value, rows.index(label), "D", color=colour, markersize=5, label=name, zorder=5)
                 _value(axis, value, rows.index(label))
-        axis.set(xlabel=xlabel, title=title, xscale="log" if log else "linear", yticks=range(len(rows)),
+        axis.set(xlabel=xlabel, title=title, xscale="log", yticks=range(len(rows)),
                  yticklabels=rows, ylim=(len(rows) - 0.5, -0.7))
         axis.margins(x=0.1)
         axis.grid(axis="y", visible=False)
-        if log:
-            _readable_ticks(axis.xaxis)
+        _readable_ticks(axis.xaxis)
     if others:
         entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)

@@ -6,7 +6,6 @@ centres and back would smooth it a little at every step.
 
 from collections.abc import Callable
 
-import torch
 from phi import field
 from phi.field import StaggeredGrid
 from phi.physics import advect
@@ -115,27 +114,3 @@ class NavierStokes(Solver):
                 f"{self.label}: the velocity changes by {steepest * self.dt:.3g} cells per step between neighbouring "
                 f"faces, so their paths cross; expected at most 1. Build the solver with dt <= {1 / steepest:.3g}, or "
                 "smooth the state")
-
-
-def kolmogorov_force(amplitude: Tensor, num_points: tuple[int, int], wavenumber: int = 4) -> Tensor:
-    r"""The force of Kolmogorov flow, along x and sinusoidal in y, on the faces where the velocity lives.
-
-        f^x = F sin(2 pi k y / Ly),   f^y = 0
-
-    Args:
-        amplitude: F of each sample [m/s^2], (batch,).
-        wavenumber: k, an integer number of waves in the box; at most half the cells along y.
-
-    Shapes: (batch,) -> (batch, 2, x, y).
-    Raises: ValueError for waves that the cells do not resolve.
-    Source: kochkov2021.
-    """
-    label = "kolmogorov_force"
-    arguments.tensor(label, "amplitude", amplitude, "(batch,)", 1)
-    nx, ny = cells(label, num_points)
-    if 2 * arguments.whole(label, "wavenumber", wavenumber) > ny:
-        raise ValueError(f"{label}: wavenumber is {wavenumber}, but {ny} cells along y resolve at most {ny // 2} "
-                         "waves; lower it, or take more cells")
-    y = (torch.arange(ny).to(amplitude) + 0.5) / ny  # in units of Ly
-    along_x = (amplitude[:, None, None] * (2 * torch.pi * wavenumber * y).sin()).expand(-1, nx, ny)
-    return torch.stack([along_x, torch.zeros_like(along_x)], 1)
