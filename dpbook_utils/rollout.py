@@ -128,7 +128,6 @@ class Rollout(nn.Module):
                                  "NaN or infinite; check where it comes from (an earlier roll-out that diverged?)")
             for solver in self._start():
                 if set(solver.required) <= set(parameters):  # else the network provides what is missing
-                    solver.check_shape(u)
                     prepared = solver.prepare(u, select(solver, parameters))
                     solver.check_state(u.detach(), **{name: value.detach() for name, value in prepared.items()})
             for name, value in parameters.items():

@@ -50,11 +50,12 @@ class TracedGradients:
         kinds = tuple((name, x.shape, x.dtype, x.device) for name, x in tensors.items())
         if not self._watch.unchanged():
             self._watch = Watch(self.objective)
-        key = kinds, self._watch.key
-        recorded = self._recorded.get(key)
-        if recorded is None or not recorded.graph.is_current:
+
+        def record_anew() -> _Recorded:
             with _unchanged_generators(u0.device), recording(u0.device):
-                recorded = self._recorded[key] = _Recorded(self.objective, tensors, weights)
+                return _Recorded(self.objective, tensors, weights)
+
+        recorded = self._recorded.current((kinds, self._watch.key), record_anew)
         losses, *gradients = recorded.program(*weights, *tensors.values())
         self.objective.zero_grad(set_to_none=True)
         for w, gradient in zip(recorded.reached, gradients, strict=True):
@@ -93,6 +94,10 @@ class _Recorded:
         simplify(self.graph)
         self.program = Program(self.graph.fx, self.graph.constants)
         self._check(losses_and_gradients, inputs)
+
+    @property
+    def is_current(self) -> bool:
+        return self.graph.is_current
 
     def _check(self, losses_and_gradients, inputs: list[Tensor]) -> None:
         moved = [layouts(x.detach()) for x in inputs]

@@ -10,7 +10,7 @@ import functools
 import operator
 import sys
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .watched import VALUES, Same, TensorValues, kind_of
 
 # Attributes that every module has, and the solvers' own memory: no part of what a module does.
-_INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_memory", "_graphs"}
+_INTERNAL = vars(nn.Module()).keys() - {"training"} | {"_memory", "_graphs", "_replayed"}
 
 
 class Watch:
@@ -165,20 +165,17 @@ class Watch:
 
 
 class Latest(dict):
-    """The values of the keys that were used last, sixteen of them."""
+    """Graphs by what they were recorded for: those of the keys that were used last, sixteen of them."""
 
     size = 16
 
-    def get(self, key: Hashable):
-        value = self.pop(key, None)
-        if value is not None:
-            self[key] = value
-        return value
-
-    def __setitem__(self, key: Hashable, value) -> None:
-        super().__setitem__(key, value)
+    def current(self, key: Hashable, record: Callable):
+        """The graph of the key, recorded if there is none, or if a tensor that it has read was changed since."""
+        found = self.pop(key, None)
+        self[key] = found if found is not None and found.is_current else record()
         while len(self) > self.size:
             self.pop(next(iter(self)), None)
+        return self[key]
 
 
 class Key:

@@ -35,20 +35,35 @@ def solvers(operator) -> Iterator["Solver"]:
             yield from solvers(child)
 
 
-class _Memory:
-    """What a solver remembers of its last call, for as long as nothing changes that it could read.
+class _Call:
+    """One call of a solver: the kind of state, the checked parameters, and what ``precompute`` made of them, if known.
 
-    Attributes:
-        checked: the kind of state, and the parameters that were checked for it.
-        precomputed: the parameters, the context and the result of ``precompute``.
+    The kind includes the graph that is being recorded, if any, and inference mode: what is computed there must not be
+    used outside.
     """
+
+    def __init__(self, kind: tuple, parameters: dict[str, Tensor]):
+        self.kind, self.precomputed = kind, None
+        self.parameters = {name: (weakref.ref(value), version(value)) for name, value in parameters.items()}
+
+    def is_same(self, kind: tuple, parameters: dict) -> bool:
+        """With these very tensors, unchanged since? Inference tensors do not say: no."""
+        known = self.parameters
+        return kind == self.kind and parameters.keys() == known.keys() and all(
+            [known[name][0]() is value and known[name][1] == version(value) is not None
+             for name, value in parameters.items()])
+
+
+class _Memory:
+    """A solver's last call, for as long as the watch sees nothing changed that the solver could read."""
 
     def __init__(self):
         self.watch: Watch | None = None
-        self.forget()
+        self.call: _Call | None = None
 
-    def forget(self) -> None:
-        self.checked, self.precomputed = ((), {}), ({}, (), {})
+    def refresh(self, solver: "Solver") -> None:
+        if self.watch is None or not self.watch.unchanged():
+            self.watch, self.call = Watch(solver), None
 
 
 class Solver(nn.Module):
@@ -116,14 +131,14 @@ class Solver(nn.Module):
         """Raise ValueError for a state from which the scheme cannot start (called once per roll-out)."""
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
-        self.check_shape(u)
+        parameters = self.prepare(u, parameters)
         if torch.is_autocast_enabled(u.device.type):
             with torch.autocast(u.device.type, enabled=False):  # physics keeps the state's precision
-                return self.forward(u, **parameters)
-        return self._step(u, self._precompute_once(self.prepare(u, parameters)))
+                return self._step(u, self._precomputed(parameters))
+        return self._step(u, self._precomputed(parameters))
 
     def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        """The step, right after ``prepare``."""
+        """The step of the call that ``prepare`` has just looked at."""
         return self.step(u, **parameters)
 
     def check_shape(self, u: Tensor) -> None:
@@ -139,11 +154,16 @@ class Solver(nn.Module):
         arguments.device(self.label, u.device)
 
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
-        """Parameters as tensors ``(batch, ...)`` like the state, checked. Raises for what does not fit."""
-        kind, memory = (len(u), u.dtype, u.device), self._remembered()
-        if memory.checked[0] == kind and _same(parameters, memory.checked[1]):
+        """Parameters as tensors ``(batch, ...)`` like the state, checked with it. Raises for what does not fit."""
+        memory, recorder = self._memory, current_recorder()
+        if recorder is None:
+            memory.refresh(self)
+        kind = isinstance(u, Tensor) and (u.shape, u.dtype, u.device, recorder and weakref.ref(recorder),
+                                          torch.is_inference_mode_enabled())
+        if memory.call is not None and memory.call.is_same(kind, parameters):
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             return parameters
+        self.check_shape(u)
         unknown = sorted(set(parameters) - set(self.parameter_names))
         if unknown:
             raise ValueError(f"{self.label}: unknown parameter {', '.join(unknown)}; it takes {self._names}")
@@ -152,37 +172,28 @@ class Solver(nn.Module):
             raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; "
                              f"call solver(u, {missing[0]}=...)")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
-        if current_recorder() is None:
+        if recorder is None:
             for name, value in prepared.items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f"{self.label}: parameter {name} contains NaN or infinity; "
                                      "check where it is computed")
             self.check_parameters(**{name: value.detach() for name, value in prepared.items()})
-            memory.checked = kind, _identity(prepared)
+        memory.call = _Call(kind, prepared)
         return prepared
 
-    def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _precomputed(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What ``step`` takes in the call that ``prepare`` has just looked at, computed once."""
         if type(self).precompute is Solver.precompute:
             return parameters
         if any(value.requires_grad for value in parameters.values()):
             return self.precompute(**parameters)  # its graph serves one backward pass
-        # What is computed while a graph is recorded, or in inference mode, must not be used outside of it.
-        mode = current_recorder()
-        context = (None if mode is None else weakref.ref(mode), torch.is_inference_mode_enabled())
-        known, known_context, result = self._memory.precomputed
-        if context != known_context or not _same(parameters, known):
-            result = {name: canonical(value) for name, value in self.precompute(**parameters).items()}
-            if not any(value.requires_grad for value in result.values()):  # by weights of the solver's own
-                self._memory.precomputed = (_identity(parameters), context, result)
+        call = self._memory.call
+        if call.precomputed is not None:
+            return call.precomputed
+        result = {name: canonical(value) for name, value in self.precompute(**parameters).items()}
+        if not any(value.requires_grad for value in result.values()):  # by weights of the solver's own
+            call.precomputed = result
         return result
-
-    def _remembered(self) -> _Memory:
-        """The memory, empty if anything that the solver could read is not what it was."""
-        memory = self._memory
-        if current_recorder() is None and (memory.watch is None or not memory.watch.unchanged()):
-            memory.forget()
-            memory.watch = Watch(self)
-        return memory
 
     def _prepare_one(self, u: Tensor, name: str, value: Tensor | float) -> Tensor:
         expected = (u.shape[0], *self.parameter_shape(name))
@@ -221,14 +232,3 @@ class Solver(nn.Module):
     @property
     def _names(self) -> str:
         return ", ".join(self.parameter_names) or "no parameters"
-
-
-def _identity(tensors: dict[str, Tensor]) -> dict[str, tuple]:
-    return {name: (weakref.ref(value), version(value)) for name, value in tensors.items()}
-
-
-def _same(tensors: dict[str, Tensor], known: dict[str, tuple]) -> bool:
-    """Are these the very tensors that ``_identity`` saw, unchanged since? Inference tensors do not say: no."""
-    return tensors.keys() == known.keys() and all(
-        known[name][0]() is value and known[name][1] == version(value) is not None for name, value in tensors.items())
-

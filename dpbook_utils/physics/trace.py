@@ -47,6 +47,7 @@ class TracedSolver(Solver):
         super().__init__(solver.dt, solver.state_shape)
         self.solver = solver
         self.required, self.optional = solver.required, solver.optional
+        self._replayed: list = [None, None]  # the solver's call that was replayed last, and its graph
         self._graphs: Latest = Latest()  # the last attribute: from now on they are the solver's
 
     def parameter_shape(self, name: str) -> tuple[int, ...]:
@@ -61,8 +62,8 @@ class TracedSolver(Solver):
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         return self.solver.prepare(u, parameters)
 
-    def _precompute_once(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.solver._precompute_once(parameters)
+    def _precomputed(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.solver._precomputed(parameters)
 
     def check_state(self, u: Tensor, **parameters: Tensor) -> None:
         self.solver.check_state(u, **parameters)
@@ -72,36 +73,43 @@ class TracedSolver(Solver):
         return self.solver.label
 
     def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
-        self.solver._remembered()
+        if current_recorder() is None:
+            memory = self.solver._memory
+            memory.refresh(self.solver)
+            memory.call = None  # nobody has looked at this one
         return self._step(u, parameters)
 
     def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        names = tuple(sorted(parameters))
-        inputs = [u, *(parameters[name] for name in names)]
-        if current_recorder() is not None or not all(type(x) in (Tensor, nn.Parameter) for x in inputs):
+        names = sorted(parameters)
+        inputs = [u, *[parameters[name] for name in names]]
+        if current_recorder() is not None or not all([type(x) in (Tensor, nn.Parameter) for x in inputs]):
             return self.solver.step(u, **parameters)  # part of a larger graph, or a tensor with a mind of its own
-        return self._recorded(names, inputs)(*inputs)
+        call, (known, recorded) = self.solver._memory.call, self._replayed
+        if call is None or call is not known or not recorded.is_current:
+            recorded = self._recorded(tuple(names), inputs)
+            self._replayed[:] = call, recorded
+        return recorded(*inputs)
 
     def graph(self, u: Tensor, **parameters: Tensor) -> fx.GraphModule:
         """The step as a graph of aten operations ``(u, *values of step's parameters, sorted by name) -> [u_next]``."""
-        self.solver._remembered()
+        self.solver._memory.refresh(self.solver)
         names = tuple(sorted(parameters))
         return self._recorded(names, [u, *(parameters[name] for name in names)]).graph.module
 
     def _recorded(self, names: tuple[str, ...], inputs: list[Tensor]) -> "_Recorded":
         key = names, tuple([(x.shape, x.dtype, x.device) for x in inputs]), self.solver._memory.watch.key
-        recorded = self._graphs.get(key)
-        if recorded is None or not recorded.is_current:
+
+        def step(u, *values):
+            return self.solver.step(u, **dict(zip(names, values)))
+
+        def record() -> _Recorded:
             refuse_unrecordable(self.label, self.solver)
+            return _Recorded(self.solver.label, step, inputs)
 
-            def step(u, *values):
-                return self.solver.step(u, **dict(zip(names, values)))
-
-            recorded = self._graphs[key] = _Recorded(self.solver.label, step, inputs)
-        return recorded
+        return self._graphs.current(key, record)
 
     def __getstate__(self) -> dict:
-        return {**super().__getstate__(), "_graphs": Latest()}  # a copy records anew
+        return {**super().__getstate__(), "_graphs": Latest(), "_replayed": [None, None]}  # a copy records anew
 
 
 class _Recorded:
