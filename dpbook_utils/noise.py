@@ -50,7 +50,7 @@ class ShapedNoise(GaussianNoise):
     Args:
         sigma: standard deviation over all waves, in the units of the state.
         spectrum: (n // 2 + 1,) energies by wave number, in any unit, as from ``evaluation.energy_spectrum``.
-        num_points: n.
+        num_points: n, of a state.
 
     Shapes: (batch, channels, x), unchanged; channels are independent.
     Raises: ValueError for a spectrum of another length, with negative values, or without energy; for other states.

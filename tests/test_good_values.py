@@ -1,7 +1,6 @@
 """The good values that docstrings of solvers state: each solver runs with them, and does what its docstring says."""
 
 import inspect
-import itertools
 import re
 
 import pytest
@@ -12,45 +11,43 @@ import dpbook_utils as dp
 SCHEMES = (dp.central, dp.interpolated, dp.upwind, dp.semi_lagrangian)
 
 
-def products(**ends) -> list[dict]:
-    return [dict(zip(ends, values)) for values in itertools.product(*ends.values())]
-
-
 def waves(num_points, size=1.0):
     return size * dp.random_fourier(8, num_points, modes=4, seed=0)
 
 
+def among(*values) -> torch.Tensor:
+    """Every one of the values for some of eight samples."""
+    return torch.tensor(values, dtype=torch.float64).repeat(8 // len(values)).float()
+
+
 def burgers():
     for advection in SCHEMES:
-        for found in products(dt=(0.001, 0.004), viscosity=(0.005, 0.02)):
-            yield dp.Burgers(64, 1, found["dt"], advection), waves(64, 0.5), {"viscosity": found["viscosity"]}, 300
-        for viscosity in (0.15, 0.6):
-            yield dp.Burgers(32, 32, 0.1, advection), waves(32, 0.5), {"viscosity": viscosity}, 300
+        for dt in (0.001, 0.004):
+            yield dp.Burgers(64, 1, dt, advection), waves(64, 0.5), {"viscosity": among(0.005, 0.02)}, 300
+        yield dp.Burgers(32, 32, 0.1, advection), waves(32, 0.5), {"viscosity": among(0.15, 0.6)}, 300
     for advection in (dp.upwind, dp.semi_lagrangian):
         yield dp.Burgers(64, 1, 0.004, advection), waves(64, 0.5), {"viscosity": 0.0}, 300
 
 
 def advection_diffusion():
+    diffusivity, velocity = among(0.005, 0.05), among(-1, -1, 1, 1)
     for advection in (dp.central, dp.upwind, dp.semi_lagrangian):
-        for found in products(diffusivity=(0.005, 0.05), velocity=(-1, 1)):
-            yield dp.AdvectionDiffusion(64, 1, 0.002, advection), waves(64), found, 200
-            velocity = torch.full((8, 2), float(found["velocity"]))
-            yield (dp.AdvectionDiffusion((64, 64), (1, 1), 0.001, advection), waves((64, 64)),
-                   {**found, "velocity": velocity}, 20)
+        parameters = {"diffusivity": diffusivity, "velocity": velocity}
+        yield dp.AdvectionDiffusion(64, 1, 0.002, advection), waves(64), parameters, 200
+        parameters = {"diffusivity": diffusivity, "velocity": torch.stack([velocity, velocity.flip(0)], 1)}
+        yield dp.AdvectionDiffusion((64, 64), (1, 1), 0.001, advection), waves((64, 64)), parameters, 20
 
 
 def kuramoto_sivashinsky():
-    for found in products(length=(22, 75), dt=(0.5, 1)):
-        solver = dp.KuramotoSivashinsky(48, found["dt"], num_substeps=2)
-        yield solver, waves(48), {"length": found["length"]}, 200
-        yield dp.KuramotoSivashinsky(48, 0.5, dp.etd1, 8), waves(48), {"length": found["length"]}, 200
+    for dt in (0.5, 1):
+        yield dp.KuramotoSivashinsky(48, dt, num_substeps=2), waves(48), {"length": among(22, 75)}, 200
+    yield dp.KuramotoSivashinsky(48, 0.5, dp.etd1, 8), waves(48), {"length": among(22, 75)}, 200
 
 
 def navier_stokes():
     for n, dt in ((64, 0.01), (32, 0.02)):
-        for viscosity in (0.0001, 0.005):
-            v = dp.random_velocity(2, (n, n), modes=4, seed=0)
-            yield dp.NavierStokes((n, n), (1, 1), dt), v, {"viscosity": viscosity}, 50
+        v = dp.random_velocity(2, (n, n), modes=4, seed=0)
+        yield dp.NavierStokes((n, n), (1, 1), dt), v, {"viscosity": among(0.0001, 0.005)[:2]}, 50
 
 
 def wake():
@@ -77,9 +74,8 @@ def test_a_solver_is_stable_with_the_good_values_of_its_docstring(solver):
         states = dp.simulate(dp.trace(built, u, **parameters), u, num_steps, **parameters)  # refuses what is not finite
         assert states.abs().max() <= growth * u.abs().max(), (built.dt, parameters)
         given = (built.dt, *built.state_shape[1:], *parameters.values())
-        tried |= {float(x) for value in given for x in torch.as_tensor(value, dtype=torch.float64).abs().flatten()}
-    numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", stated(solver))}
-    assert {x for x in tried if x > 0} <= numbers, "what is tried here is not what the docstring says"
+        tried |= {f"{float(x):.4g}" for value in given for x in torch.as_tensor(value).abs().flatten() if x > 0}
+    assert tried <= set(re.findall(r"\d+(?:\.\d+)?", stated(solver))), "tried here, but not in the docstring"
 
 
 def test_every_solver_states_good_values_and_what_to_expect():
@@ -95,5 +91,5 @@ def test_chaos_parts_neighbours_as_fast_as_the_docstring_says():
     u = waves(48).double()[:4]
     for length, time in ((22, 19), (75, 9)):
         step = dp.trace(dp.KuramotoSivashinsky(48, 1.0, num_substeps=2), u, length=length)
-        exponent = dp.lyapunov_exponents(step, u, 400, warmup=200, length=length).mean()
+        exponent = dp.lyapunov_exponents(step, u, 250, warmup=100, length=length).mean()
         assert abs(1 / exponent - time) < 0.3 * time
