@@ -24,7 +24,7 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
     S predictions of every trajectory, member by member.
 
     Args:
-        trajectories: (batch, time, channels, *spatial) with the initial state first, as from ``data.simulate``.
+        trajectories: (batch, time, channels, *spatial) with the initial state first, as from ``simulate``.
         num_steps: roll-out length; by default to the end of the trajectories.
 
     Shapes: -> twice (S * batch, num_steps, channels, *spatial).

@@ -49,7 +49,7 @@ class ShapedNoise(GaussianNoise):
 
     Args:
         sigma: standard deviation over all waves, in the units of the state.
-        spectrum: (n // 2 + 1,) energies by wave number, in any unit, as from ``evaluation.energy_spectrum``.
+        spectrum: (n // 2 + 1,) energies by wave number, in any unit, as from ``energy_spectrum``.
         num_points: n, of a state.
 
     Shapes: (batch, channels, x), unchanged; channels are independent.
@@ -105,10 +105,10 @@ class RandomWalkNoise(GaussianNoise):
 class Perturbed:
     """Batches whose initial states carry noise: the reference of a batch stays, a target computed from u0 moves along.
 
-    ``perturbed[k]`` is a function of the seed and k alone, as ``data.Windows``' batches are.
+    ``perturbed[k]`` is a function of the seed and k alone, as ``Windows``' batches are.
 
     Args:
-        batches: indexed without end, such as ``data.Windows``.
+        batches: indexed without end, such as ``Windows``.
         noise: one of the operators above.
         seed: of the noise.
     """

@@ -51,7 +51,7 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
     Args:
         objective: what is minimised; trained in ``.train()`` mode (noise on), left in the mode it came in.
         batches: dicts ``{"u0": ..., "reference": ..., **physical parameters}``. Update k gets batch k: ``batches[k]``
-            where there is indexing (``data.Windows``, ``data.Fresh``, a list), else the k-th item of an iteration. A
+            where there is indexing (``Windows``, ``Fresh``, a list), else the k-th item of an iteration. A
             finite source starts over at its end (epochs). Iterating anew must give the same batches.
         optimizer: holds the objective's weights. Not L-BFGS, which evaluates the loss several times per step.
         num_updates: in total, those before a resume included.

@@ -46,13 +46,14 @@ def test_the_tables_of_the_page_have_the_names_below_them(page):
             assert table[1].split() == described, title
 
 
-@pytest.mark.parametrize("name", sorted(dir(dp)))
+@pytest.mark.parametrize("name", [f"dp.{name}" for name in dir(dp)] + [f"course.{name}" for name in dir(course)])
 def test_a_docstring_becomes_text_that_means_what_it_says(name):
     """No character of the prose is markup by accident, every section is a field, every equation as it was."""
     docstrings = extension("docstrings")
     for role in ("py:obj", "cite:t", "doc"):
         roles.register_generic_role(role, field_name)
-    text = inspect.getdoc(getattr(dp, name))
+    package, _, name = name.partition(".")
+    text = inspect.getdoc(getattr({"dp": dp, "course": course}[package], name))
     lines = GoogleDocstring(docstrings.fields(text.splitlines(), set()), Config(
         napoleon_custom_sections=[("Attributes", "params_style")])).lines()
     known = publish_doctree("\n".join(lines).replace("code-block:: none", "code::"), settings_overrides={
