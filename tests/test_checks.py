@@ -62,10 +62,10 @@ def test_a_constant_that_is_1_percent_off_is_far_beyond_the_tolerance(name, long
 
 def test_a_changed_constant_of_the_coarse_solver_alone_is_noticed(monkeypatch):
     """A coarse solver whose time step is 1 % too long; the data, which its reference makes, stay."""
-    e04, s = EXPERIMENTS["e04"], ks.SETTINGS
+    e04 = EXPERIMENTS["e04"]
     (task,) = [task for task in e04.spec.checks if task.variant == "WIG-3"]
     monkeypatch.setattr(ks, "coarse_solver",
-                        lambda: KuramotoSivashinsky(s["num_points"], 1.01 * s["dt"], etd1, s["num_substeps"]))
+                        lambda: KuramotoSivashinsky(ks.num_points, 1.01 * ks.dt, etd1, ks.num_substeps))
     (difference,) = runner.check(replace(e04, spec=replace(e04.spec, checks=(task,))))
     assert "e04, WIG-3, 8 updates, seeds 0, 1: the code no longer gives what is stored" in difference
     assert "one_step.inside, seed 1: " in difference and "allowed 0.0001" in difference and "run e04" in difference

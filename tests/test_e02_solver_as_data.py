@@ -53,10 +53,9 @@ def test_every_sample_has_its_own_parameters_inside_the_rectangle(stream):
 
 
 def test_reference_is_that_of_a_finer_solver():
-    s = problem.SETTINGS
     u0, values = problem.sampler()(8, 0, 0)
     coarse = simulate(problem.reference_solver(), u0, 16, viscosity=values["viscosity"])
-    finer = repeat(TracedSolver(Burgers(256, s["length"], s["dt"] / 24, central)), 24)
+    finer = repeat(TracedSolver(Burgers(256, problem.length, problem.dt / 24, central)), 24)
     # The same waves on 256 cells: their averages over pairs of cells are the states on 128 up to the pairs' curvature.
     waves = torch.nn.functional.interpolate(u0, scale_factor=2, mode="linear")
     fine = simulate(finer, waves, 16, viscosity=values["viscosity"])
@@ -127,7 +126,7 @@ def test_rows_differ_in_their_data_and_loss_only():
         assert row.setup.batch_size * row.setup.num_steps == 64
         assert row.setup.num_steps == (4 if name.endswith("DP") else 1)
     assert verdicts_e02.PER_BATCH == e02.PER_BATCH
-    assert verdicts_e02.STUDY == problem.SETTINGS["fine_substeps"]
+    assert verdicts_e02.STUDY == problem.fine_substeps
 
 
 def test_rates_are_those_of_the_tuning():
@@ -160,7 +159,7 @@ def trained(fresh=1.0, update=0.01, generation=0.005, seeds=verdicts_e02.SEEDS, 
                                  "budget": budget, "seed": seed,
                                  "seconds_per_update": update + (generation if size is None else 0),
                                  "generation": generation, **dict.fromkeys(verdicts_e02.MEASURES, value),
-                                 **{f"blown_up.{region}": 0.0 for region in problem.REGIONS}})
+                                 **{f"blown_up.{region}": 0.0 for region in problem.regions}})
     return pandas.DataFrame(rows)
 
 

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +18,13 @@ from dpbook_utils.rollout import Sequential
 
 from ..problems import coarse_burgers
 from ..problems import kuramoto_sivashinsky as ks
+from ..problems.problem import Trajectories
 from ..problems.steps import Bounded, Persistence
 
 LONGEST = 16  # windows of this length for every unroll, so that all trainings see the same ones
 BATCH_SIZE = 16
 LARGEST_ERROR = 2.0  # a state without any relation to the reference has about 1.4
 KS_TEST_STEPS = 60
-
-
-class Tests(NamedTuple):
-    """states (samples, time, 1, x) with the initial ones first; physical parameters, one value per sample."""
-
-    states: Tensor
-    parameters: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Problem:
     takes: tuple[str, ...]
     network: Callable[[int, int], ConvResNet]
     batches: Callable[[], Windows]
-    tests: Callable[[], Tests]
+    tests: Callable[[], Trajectories]
     deviation: float
     horizon: int
     length: float
@@ -73,9 +66,9 @@ class Problem:
         return error.log().mean(0).exp(), torch.cat([states[0, :1], prediction[0]])[:, 0]
 
 
-def _ks_tests() -> Tests:
+def _ks_tests() -> Trajectories:
     data = ks.trajectories("inside")
-    return Tests(data.states[:, :KS_TEST_STEPS + 1], {"length": data.lengths})
+    return data._replace(states=data.states[:, :KS_TEST_STEPS + 1])
 
 
 def _ks_network(seed: int, channels_out: int) -> ConvResNet:
@@ -83,23 +76,19 @@ def _ks_network(seed: int, channels_out: int) -> ConvResNet:
     return ks.network(seed, width=12, num_blocks=2)
 
 
-def _burgers_tests() -> Tests:
-    data = coarse_burgers.trajectories("inside")
-    return Tests(data.states, {"viscosity": data.viscosities})
-
-
 PROBLEMS = {
     "Kuramoto-Sivashinsky": Problem(
         solver=functools.cache(ks.coarse_solver), takes=KuramotoSivashinsky.required, network=_ks_network,
         batches=lambda: ks.windows((0,), LONGEST, BATCH_SIZE), tests=_ks_tests, deviation=1.31,
-        horizon=ks.SETTINGS["horizon"], length=ks.SETTINGS["test_lengths"]["inside"][0] * ks.SETTINGS["unit_length"],
-        dt=ks.SETTINGS["dt"], labels=("x", "time", "u")),
+        horizon=ks.horizon, length=ks.test_lengths["inside"][0] * ks.unit_length,
+        dt=ks.dt, labels=("x", "time", "u")),
     "Burgers": Problem(
-        solver=functools.cache(coarse_burgers.solver),
+        solver=coarse_burgers.coarse_solver,
         takes=(*Burgers.required, *Burgers.optional, *interpolated.parameters), network=coarse_burgers.network,
-        batches=lambda: coarse_burgers.windows((0,), LONGEST, BATCH_SIZE), tests=_burgers_tests, deviation=0.71,
-        horizon=coarse_burgers.SETTINGS["num_steps"], length=coarse_burgers.SETTINGS["length"],
-        dt=coarse_burgers.SETTINGS["dt"], labels=("x [m]", "time [s]", "u [m/s]")),
+        batches=lambda: coarse_burgers.windows((0,), LONGEST, BATCH_SIZE),
+        tests=lambda: coarse_burgers.trajectories("inside"), deviation=0.71,
+        horizon=coarse_burgers.num_steps, length=coarse_burgers.length,
+        dt=coarse_burgers.dt, labels=("x [m]", "time [s]", "u [m/s]")),
 }
 
 

@@ -60,10 +60,10 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Reconstruct with every seed, of start and noise; a budget is a number of iterations."""
     problem = Reconstruction()
     if variant == "reference":
-        return rollouts.without_training(lambda: compared(problem, problem.truth[None]), SCALE)
+        return rollouts.without_training(compared(problem, problem.truth[None]), SCALE)
     if variant in BASELINES:
         start = problem.truth[:1] if variant == "true start" else problem.observed
-        return rollouts.without_training(lambda: compared(problem, flow(problem, start)), SCALE)
+        return rollouts.without_training(compared(problem, flow(problem, start)), SCALE)
     found = torch.cat([reconstructed(problem, Choice(*SPEC.variants[variant]), seed, budget) for seed in seeds])
     return {**rollouts.measured(compared(problem, flow(problem, found)), len(seeds), SCALE),
             "gradient": gradients(problem, found), "diverged_at": torch.full((len(seeds),), -1)}

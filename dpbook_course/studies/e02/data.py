@@ -32,8 +32,8 @@ from .design import BUDGETS, LONGER, SEEDS, SIZES
 
 NEW_SEED = 500  # of the samples that no training sees, above those of the training
 NUM_NEW = 16  # batches of them
-PER_TRAJECTORY = problem.SETTINGS["num_steps"]
-PER_BATCH = problem.SETTINGS["trajectories_per_batch"]
+PER_TRAJECTORY = problem.num_steps
+PER_BATCH = problem.trajectories_per_batch
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ SPEC = Specification(
     seeds=SEEDS, budgets={
         **{name: BUDGETS + tuple(longer for size, longer in LONGER.items() if size == row.num_trajectories)
            for name, row in _VARIANTS.items()}, **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**problem.METRICS, **TRAINING_METRICS,
+    metrics={**problem.metrics, **TRAINING_METRICS,
              "generation": "time of generating one batch, undisturbed, all seeds together [s]",
              "own_loss": "loss after the training, on samples of its own set; on new ones without a set",
              "new_loss": "loss after the training, on samples that no training has seen"},
-    settings={**problem.SETTINGS, "new_seed": NEW_SEED, "num_new": NUM_NEW, "curve_steps": problem.CURVE_STEPS},
+    settings={**problem.settings, "new_seed": NEW_SEED, "num_new": NUM_NEW, "curve_steps": problem.curve_steps},
     baselines=frozenset(_BASELINES),
     checks=(Task("16 stored, DP", 8, (0, 1)), Task("fresh, supervised", 8, (0, 1)), Task("P", 0, (0,))),
     checked=("one_step.inside", "error.inside", "error.edge", "error.outside"))

@@ -18,7 +18,7 @@ _VARIANTS = tuning.at_rates(rows(), tuning.GRID)
 SPEC = Specification(
     id="e02_tuning", title="Learning rates of E02", chapter="02_solver_as_data", variants=_VARIANTS, seeds=(100, 101),
     budgets=dict.fromkeys(_VARIANTS, (BUDGET,)),
-    metrics={"error": "mean relative L2 error over 50 steps, on validation data"}, settings=problem.SETTINGS,
+    metrics={"error": "mean relative L2 error over 50 steps, on validation data"}, settings=problem.settings,
     checks=(Task("16 stored, DP, rate 0.001", 8, (100, 101)),), checked=("error",))
 
 

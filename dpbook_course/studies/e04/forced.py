@@ -42,8 +42,8 @@ SPEC = Specification(
     id="e04_forced", title="One step or many: a driven flow without chaos", chapter="03_unrolling",
     variants={**_VARIANTS, **_BASELINES}, seeds=SEEDS,
     budgets={**dict.fromkeys(_VARIANTS, BUDGETS), **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**problem.METRICS, **TRAINING_METRICS},
-    settings={**problem.SETTINGS, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
+    metrics={**problem.metrics, **TRAINING_METRICS},
+    settings={**problem.settings, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
     checks=(Task("WIG-3", 8, (0, 1)), Task("P", 0, (0,))),
     checked=("error.inside", "error.below", "error.above", "long_error.inside"))
 

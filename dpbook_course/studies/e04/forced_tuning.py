@@ -16,7 +16,7 @@ SPEC = Specification(
     id="e04_forced_tuning", title="Learning rates of e04_forced", chapter="03_unrolling", variants=_VARIANTS,
     seeds=(100, 101), budgets=dict.fromkeys(_VARIANTS, (BUDGET,)),
     metrics={"error": "mean relative L2 error over 12 steps, on validation data"},
-    settings={**problem.SETTINGS, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)},
+    settings={**problem.settings, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)},
     checks=(Task("WIG-3, rate 0.001", 8, (100, 101)),), checked=("error",))
 
 

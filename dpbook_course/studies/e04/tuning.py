@@ -16,7 +16,7 @@ SPEC = Specification(
     id="e04_tuning", title="Learning rates of E04", chapter="03_unrolling", variants=_VARIANTS, seeds=(100, 101),
     budgets=dict.fromkeys(_VARIANTS, (BUDGET,)),
     metrics={"error": "mean relative L2 error over 12 steps, on validation data"},
-    settings={**ks.SETTINGS, "longest": LONGEST},
+    settings={**ks.settings, "longest": LONGEST},
     checks=(Task("ONE, rate 0.001", 8, (100, 101)),), checked=("error",))
 
 

@@ -22,7 +22,7 @@ from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
 from ...experiments.tuning import at_rate
 from ...problems import kuramoto_sivashinsky as ks
-from ...problems.kuramoto_sivashinsky import Baseline
+from ...problems.ks import Baseline
 from .design import BUDGETS, BUDGETS_ONE
 
 SEEDS = (0, 1, 2, 3, 4, 5)
@@ -95,8 +95,8 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e04", title="One step or many", chapter="03_unrolling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: _budgets(name, variant) for name, variant in _VARIANTS.items()},
-    metrics={**ks.METRICS, **TRAINING_METRICS},
-    settings={**ks.SETTINGS, "longest": LONGEST},
+    metrics={**ks.metrics, **TRAINING_METRICS},
+    settings={**ks.settings, "longest": LONGEST},
     baselines=frozenset(name for name, variant in _VARIANTS.items() if isinstance(variant, Baseline)),
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "NOISE", "PUSHFORWARD-3", "NOG-3", "WIG-3", "DIVERTED-3", "predictor, WIG-3")),

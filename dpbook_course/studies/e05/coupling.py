@@ -44,7 +44,7 @@ def as_it_is(output: Tensor) -> Tensor:
 
 def times_dt(network: nn.Module) -> Rate:
     """The output counts dt times as much, as that of the right-hand side does."""
-    return Rate(network, problem.SETTINGS["dt"])
+    return Rate(network, problem.dt)
 
 
 COUPLINGS: dict[str, Callable[[nn.Module, nn.Module], nn.Module]] = {
@@ -79,7 +79,7 @@ class Baseline:
 
 def chain(coupling: str, networks: nn.Module) -> nn.Module:
     """One step of the hybrid."""
-    return COUPLINGS[coupling](problem.solver(), networks)
+    return COUPLINGS[coupling](problem.coarse_solver(), networks)
 
 
 def ensemble(coupling: str, seeds: Sequence[int]) -> nn.Module:
@@ -111,7 +111,7 @@ LEARNING_RATES = {
 def variants() -> dict[str, Variant | Baseline]:
     found = {name: at_rate(row, LEARNING_RATES[name])
              for name, row in rows().items()}
-    return found | {"persistence": Baseline(None), "P": Baseline(problem.SETTINGS["num_points"]),
+    return found | {"persistence": Baseline(None), "P": Baseline(problem.num_points),
                     "P, 64 points": Baseline(64, 2), "P, 128 points": Baseline(128, 4)}
 
 
@@ -119,8 +119,8 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e05", title="How the network's output enters", chapter="04_coupling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: (0,) if isinstance(row, Baseline) else BUDGETS for name, row in _VARIANTS.items()},
-    metrics={**problem.METRICS, **TRAINING_METRICS},
-    settings={**problem.SETTINGS, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
+    metrics={**problem.metrics, **TRAINING_METRICS},
+    settings={**problem.settings, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
     baselines=frozenset(name for name, row in _VARIANTS.items() if isinstance(row, Baseline)),
     checks=(*(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "additive, ONE", "additive, WIG-8", "viscosity, ONE", "interpolation, ONE")), Task("P, 64 points", 0, (0,))),
@@ -131,7 +131,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        points = row.num_points or problem.SETTINGS["num_points"]
+        points = row.num_points or problem.num_points
         step = problem.refined(points, row.num_substeps) if row.num_points else Persistence()
         return {**problem.evaluate(step, 1, points), **no_training()}
     step, history = fitted(row, seeds, budget)

@@ -17,7 +17,7 @@ SPEC = Specification(
     id="e05_tuning", title="Learning rates of E05", chapter="04_coupling", variants=_VARIANTS, seeds=(100, 101, 102),
     budgets=dict.fromkeys(_VARIANTS, (BUDGET,)),
     metrics={"error": "mean relative L2 error over 100 steps, on validation data"},
-    settings={**problem.SETTINGS, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
+    settings={**problem.settings, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
     checks=(Task("additive, ONE, rate 0.001", 8, (100, 101)),), checked=("error",))
 
 

@@ -99,8 +99,8 @@ _VARIANTS = {name: at_rate(row, LEARNING_RATES[name])
 SPEC = Specification(
     id="e06", title="Where the loss sits", chapter="05_loss_placement", variants=_VARIANTS, seeds=SEEDS,
     budgets=dict.fromkeys(_VARIANTS, BUDGETS),
-    metrics={**ks.METRICS, **TRAINING_METRICS},
-    settings={**ks.SETTINGS, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
+    metrics={**ks.metrics, **TRAINING_METRICS},
+    settings={**ks.settings, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in ("residual, WIG", "N first, after P, WIG")),
     checked=("one_step.inside", "one_step.below", "one_step.above"))
 

@@ -16,7 +16,7 @@ SPEC = Specification(
     id="e06_tuning", title="Learning rates of E06", chapter="05_loss_placement", variants=_VARIANTS, seeds=(100, 101),
     budgets=dict.fromkeys(_VARIANTS, (BUDGET,)),
     metrics={"error": "mean relative L2 error over 12 steps, on validation data"},
-    settings={**ks.SETTINGS, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
+    settings={**ks.settings, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
     checks=(Task("sparse, WIG, rate 0.001", 40, (100, 101)),), checked=("error",))
 
 
