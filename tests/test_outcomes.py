@@ -156,7 +156,8 @@ def test_what_the_chapters_depend_on_is_found_in_the_package():
         if name not in names:
             names.add(name)
             waiting += chapter_code._module(name)[1]
-    assert {"dpbook_course.problems.ks", "dpbook_utils.physics.trace", "dpbook_utils.physics.solver", "dpbook_utils.networks"} <= names
+    assert {"dpbook_course.problems.ks", "dpbook_utils.physics.trace", "dpbook_utils.physics.solver",
+            "dpbook_utils.networks"} <= names
     assert not [name for name in names if name.split(".")[1] in chapter_code.SHOWING or ".claims" in name]
 
 
