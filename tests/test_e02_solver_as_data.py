@@ -9,18 +9,9 @@ from dpbook_course.claims import claims
 from dpbook_course.experiments import results
 from dpbook_course.problems import parametric_burgers as problem
 from dpbook_course.studies.e02 import data as e02
-from dpbook_course.studies.e02 import (
-    equality as e02_equality,
-)
-from dpbook_course.studies.e02 import (
-    throughput as e02_throughput,
-)
-from dpbook_course.studies.e02 import (
-    tuning as e02_tuning,
-)
-from dpbook_course.studies.e02 import (
-    verdict as verdicts_e02,
-)
+from dpbook_course.studies.e02 import equality as e02_equality
+from dpbook_course.studies.e02 import throughput as e02_throughput
+from dpbook_course.studies.e02 import verdict as verdicts_e02
 from dpbook_utils.data import cell_averages, simulate, store
 from dpbook_utils.evaluation import relative_l2
 from dpbook_utils.physics.advection import central
@@ -130,7 +121,7 @@ def test_rows_differ_in_their_data_and_loss_only():
 
 
 def test_rates_are_those_of_the_tuning():
-    assert e02_tuning.best_rates(results.frame(e02_tuning.SPEC)) == e02.LEARNING_RATES
+    assert e02.TUNING.best(results.frame(e02.TUNING.spec)) == e02.LEARNING_RATES
 
 
 def test_rate_of_a_loss_is_the_best_over_all_data_sets():
@@ -138,9 +129,9 @@ def test_rate_of_a_loss_is_the_best_over_all_data_sets():
         loss, rate = name.split(", ")[1], float(name.split("rate ")[1])
         return 1 + abs(np.log(rate / (1e-2 if loss == "DP" else 1e-3))) + 3 * (name == "fresh, DP, rate 0.01")
 
-    frame = pandas.DataFrame([{"variant": name, "budget": e02_tuning.BUDGET, "seed": seed, "error": error(name)}
-                              for name in e02_tuning.SPEC.variants for seed in (100, 101)])
-    assert e02_tuning.best_rates(frame) == {"supervised": 1e-3, "DP": 1e-2}
+    frame = pandas.DataFrame([{"variant": name, "budget": e02.TUNING.budget, "seed": seed, "error": error(name)}
+                              for name in e02.TUNING.spec.variants for seed in (100, 101)])
+    assert e02.TUNING.best(frame) == {"supervised": 1e-3, "DP": 1e-2}
 
 
 # The verdicts, on made-up results

@@ -9,7 +9,6 @@ from dpbook_course.experiments import results
 from dpbook_course.problems import forced_burgers as problem
 from dpbook_course.problems.steps import Persistence
 from dpbook_course.studies.e04 import forced as e04_forced
-from dpbook_course.studies.e04 import forced_tuning as e04_forced_tuning
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_utils import evaluation
 from dpbook_utils.data import cell_averages, random_fourier, simulate
@@ -92,7 +91,7 @@ def test_run_gives_every_metric_for_every_seed():
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    assert e04_forced.LEARNING_RATES == e04_forced_tuning.best_rates(results.frame(e04_forced_tuning.SPEC))
+    assert e04_forced.LEARNING_RATES == e04_forced.TUNING.best(results.frame(e04_forced.TUNING.spec))
 
 
 def test_ratios_pair_the_seeds():

@@ -10,7 +10,6 @@ from dpbook_course.claims import claims
 from dpbook_course.experiments import results
 from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.problems.problem import Trajectories
-from dpbook_course.studies.e04 import tuning as e04_tuning
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_course.studies.e04 import verdict as verdicts_e04
 from dpbook_utils.coupling import Additive, Replace
@@ -132,7 +131,7 @@ def test_every_objective_has_a_finite_loss_and_a_gradient(name, arguments):
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    chosen = e04_tuning.best_rates(results.frame(e04_tuning.SPEC))
+    chosen = e04.TUNING.best(results.frame(e04.TUNING.spec))
     assert e04.LEARNING_RATES == chosen
     for name, rate in chosen.items():
         for variant in {name, f"{name}, small"} & set(TRAINED):

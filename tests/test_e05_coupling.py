@@ -5,7 +5,6 @@ import torch
 
 from dpbook_course.problems import coarse_burgers as problem
 from dpbook_course.studies.e05 import coupling as e05
-from dpbook_course.studies.e05 import tuning as e05_tuning
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import cell_averages
 from dpbook_utils.physics.advection import central, interpolated
@@ -184,6 +183,6 @@ def test_every_record_has_every_metric():
 
 
 def test_tuning_has_the_studys_variants_with_every_rate_and_other_seeds():
-    assert len(e05_tuning.SPEC.variants) == len(e05_tuning.GRID) * len(e05.rows())
-    assert not set(e05_tuning.SPEC.seeds) & set(e05.SEEDS)
+    assert len(e05.TUNING.spec.variants) == len(e05.TUNING.grid) * len(e05.rows())
+    assert not set(e05.TUNING.spec.seeds) & set(e05.SEEDS)
     assert set(e05.LEARNING_RATES) in (set(), set(e05.rows()))

@@ -11,7 +11,6 @@ from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.problems.problem import Trajectories
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_course.studies.e06 import placement as e06
-from dpbook_course.studies.e06 import tuning as e06_tuning
 from dpbook_course.studies.e06 import verdict as verdicts_e06
 from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.gradients import NoSolverGradient
@@ -168,7 +167,7 @@ def test_with_the_solver_first_all_warm_up_on_the_same_loss(batch, networks):
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    assert e06.LEARNING_RATES == e06_tuning.best_rates(results.frame(e06_tuning.SPEC))
+    assert e06.LEARNING_RATES == e06.TUNING.best(results.frame(e06.TUNING.spec))
 
 
 def test_the_tested_step_ends_where_the_loss_was(networks):

@@ -38,7 +38,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
         step = problem.coarse_solver() if variant == "P" else Persistence()
         return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
     row = SPEC.variants[variant]
-    step, history = e02.fitted(row, problem.ensemble(seeds), e02.data(row, seeds), budget)
+    step, history = e02.fitted(row, seeds, budget)
     regions = rollouts.predicted(step, tests())
     return rollouts.trained(row.setup, step, history, windows(len(seeds)), regions, seeds, SCALE)
 

@@ -70,7 +70,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
         step = {"reference": ks.reference_solver, "P": ks.coarse_solver, "persistence": Persistence}[variant]()
         return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
     row = e04.Variant(SPEC.variants[variant])
-    step, history = e04.fitted(row, ks.ensemble(seeds, row.width, row.num_blocks), seeds, budget)
+    step, history = e04.fitted(row, seeds, budget)
     batch = ks.windows(seeds, max(rollouts.HORIZONS), rollouts.BATCH)[0]
     return rollouts.trained(row.setup, step, history, batch, rollouts.predicted(step, tests()), seeds, SCALE)
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, SolverParameter
+from dpbook_utils.history import History
 from dpbook_utils.physics.advection import Interpolated
 from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import Setup, train
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import coarse_burgers as problem
 from ...problems.steps import Persistence, Rate
 from .design import BUDGETS
@@ -138,8 +139,19 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 
 
-def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False):
+def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
     """(step, history) after training the networks as the row says."""
     step = chain(row.coupling, ensemble(row.coupling, seeds))
     batches = problem.windows(seeds, LONGEST, row.setup.batch_size)
     return step, train(row.setup, row.setup.objective(step), batches, budget, progress=progress)
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return problem.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(
+    SPEC, rows(), validation_error, "mean relative L2 error over 100 steps, on validation data", budget=750,
+    check=Task("additive, ONE, rate 0.001", 8, (100, 101)), grid=(3e-4, 1e-3, 3e-3, 1e-2), seeds=(100, 101, 102))
