@@ -34,6 +34,7 @@ BATCH = 16
 LARGEST_ERROR = 2.0
 LEVELS = 127
 BLOWN_UP = 255
+BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 SETTINGS = {"num_steps": NUM_STEPS, "every": EVERY, "horizons": HORIZONS, "batch": BATCH,
             "largest_error": LARGEST_ERROR, "levels": LEVELS}
 

@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, Replace, SolverParameter
+from dpbook_utils.coupling import Replace
 from dpbook_utils.data import cell_averages, random_fourier, simulate
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
@@ -22,7 +22,7 @@ from dpbook_utils.rollout import Rollout, Sequential
 from ..problems import coarse_burgers
 from ..problems import kuramoto_sivashinsky as ks
 from ..studies.e01 import inverse as e01_inverse
-from ..studies.e05.coupling import bounded_viscosity
+from ..studies.e05 import coupling as e05
 from .bundle import as_json, runtime, text
 from .compiled import binary
 from .export import Library, export, forward
@@ -35,12 +35,7 @@ LEARNING_RATE, CLIP = 3e-3, 1.0
 NUM_STEPS, MOST_STEPS = 4, 16
 POLICIES = ("full", "cut", "truncated", "pushforward")
 
-COUPLINGS = {
-    "additive": lambda P, N: Sequential(P, Additive(N)),
-    "right-hand side": AdditiveRHS,
-    "multiplicative": lambda P, N: Sequential(P, Multiplicative(N)),
-    "viscosity": lambda P, N: SolverParameter(P, N, "local_viscosity", bounded_viscosity),
-}
+COUPLINGS = {name: e05.COUPLINGS[name] for name in ("additive", "right-hand side", "multiplicative", "viscosity")}
 TEXTS = {
     "additive": "u + N(u) after the solver", "right-hand side": "N(u) as a force inside the solver",
     "multiplicative": "u (1 + N(u)) after the solver", "viscosity": "N(u) as a local viscosity of the solver",

@@ -1,6 +1,6 @@
 r"""Reconstructions of an initial state, for the explorer.   Chapter: 01_physics_as_loss.
 
-The problem is ``e01_physics_as_loss.Reconstruction``; N is the initial state itself. An optimiser minimises
+The problem is ``problems.reconstruction.Reconstruction``; N is the initial state itself. An optimiser minimises
 
     mse(P^16(u_0) - y) + w mse(du_0 / dx),    y = the true state at 0.5 s, with or without noise
 

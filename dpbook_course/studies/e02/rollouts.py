@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ...experiments import rollouts
+from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import parametric_burgers as problem
 from ...problems.problem import Trajectories
@@ -20,7 +21,6 @@ SHOWN = {"inside": 0, "edge": CORNER, "outside": CORNER}
 DATA = (*(f"{size} stored" for size in SIZES), "fresh")
 LOSSES = ("supervised", "DP")
 TRAININGS = tuple(f"{data}, {loss}" for loss in LOSSES for data in DATA)
-BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 SPEC = Specification(
     id="e02_rollouts", title="Roll-outs of E02 for the explorer", chapter="02_solver_as_data",
     variants={**{name: e02.SPEC.variants[name] for name in TRAININGS}, **BASELINES}, seeds=SEEDS,

@@ -24,7 +24,7 @@ from dpbook_utils import evaluation
 from dpbook_utils.diagnostics import lyapunov_exponents
 from dpbook_utils.gradients import Truncated
 from dpbook_utils.history import History
-from dpbook_utils.objectives import from_batch, from_solver
+from dpbook_utils.objectives import from_batch, from_solver, parameters_of
 from dpbook_utils.rollout import Rollout
 from dpbook_utils.setups import Setup, train, warm_up
 
@@ -107,7 +107,7 @@ class Visited:
     @torch.no_grad()
     def __getitem__(self, k: int) -> Mapping[str, Tensor]:
         batch = self.windows[k]
-        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = parameters_of(batch)
         later = Rollout(self.step, self.num_steps - 1)(batch["u0"], **parameters)
         states = torch.cat([batch["u0"][:, None], later], 1).flatten(0, 1)
         repeated = {name: value.repeat_interleave(self.num_steps, 0) for name, value in parameters.items()}

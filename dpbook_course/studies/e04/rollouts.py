@@ -14,6 +14,7 @@ from torch import Tensor
 from dpbook_utils.setups import Setup
 
 from ...experiments import rollouts
+from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import kuramoto_sivashinsky as ks
 from ...problems.problem import Trajectories
@@ -52,7 +53,6 @@ def setup(choice: Choice) -> Setup:
     return replace(e04.variants()[row].setup, sigma=choice.noise * e04.SIGMA)
 
 
-BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 SPEC = Specification(
     id="e04_rollouts", title="Roll-outs of E04 for the explorer", chapter="03_unrolling",
     variants={**{choice.name: setup(choice) for choice in CHOICES}, **BASELINES}, seeds=SEEDS,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ...experiments import rollouts
+from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import coarse_burgers as problem
 from ...problems.problem import Trajectories
@@ -31,7 +32,6 @@ class Choice(NamedTuple):
 
 
 CHOICES = tuple(Choice(coupling, m) for coupling in COUPLINGS for m in (1, e05.LONGEST))
-BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 _TUNED = e05.variants()
 SPEC = Specification(
     id="e05_rollouts", title="Roll-outs of E05 for the explorer", chapter="04_coupling",

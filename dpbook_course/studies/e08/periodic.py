@@ -1,6 +1,6 @@
 """E08 where the flow is periodic: does noise suffice there?   Chapter: 07_noise.
 
-The rows of ``e08_noise``, reduced: white noise on the input of ONE, and on the iterations of WIG-3, on the problem of
+The rows of ``noise``, reduced: white noise on the input of ONE, and on the iterations of WIG-3, on the problem of
 ``periodic_waves``. Its largest budget has three of the six sigmas, and WIG-3 two, at the smaller budget alone. The
 learning rate is that of the chaotic case.
 

@@ -1,7 +1,7 @@
 """Learning rates and the noise of E09, on validation data.   Chapter: 08_wake_flow.
 
 Five rows are tuned, over two rates each, with two seeds and a quarter of the budget of equal time; all other rows take
-the rate of one of them (``e09_wake.tuned_as``). The noise is tuned at the rate of ONE.
+the rate of one of them (``wake.tuned_as``). The noise is tuned at the rate of ONE.
 """
 
 from collections.abc import Sequence
