@@ -46,7 +46,8 @@ def forget() -> None:
     """Empty the caches of the problems' data and solvers."""
     for name, module in list(sys.modules.items()):
         if name.startswith(("dpbook_course.problems.", "dpbook_course.studies.")):
-            for value in vars(module).values():
+            classes = [value for value in vars(module).values() if isinstance(value, type)]
+            for value in (value for home in (module, *classes) for value in vars(home).values()):
                 if hasattr(value, "cache_clear") and value.__module__ == name:
                     value.cache_clear()
 

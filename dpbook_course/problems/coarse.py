@@ -87,17 +87,19 @@ class CoarseBurgers(FineProblem):
 
     def evaluate(self, step: nn.Module, num_seeds: int, *grid) -> dict[str, Tensor]:
         """All ``metrics`` of a step with ``num_seeds`` members on a grid of ``num_points``."""
-        found, seconds = {}, []
-        for region in self.regions:
-            data = self.trajectories(region, *grid)
-            start = time.perf_counter()
-            prediction, reference = self.predict(step, data)
-            seconds.append((time.perf_counter() - start) / prediction[:, :, 0, 0].numel())
-            judged = self.judge_rollouts(prediction, reference, data.states[:, 0], num_seeds)
-            one_step, _ = self.errors(step, data.pairs(torch.arange(0, self.num_steps, self.one_step_every)))
-            judged["one_step"] = one_step.double().unflatten(0, (num_seeds, -1)).mean((1, 2))
-            found |= {f"{name}.{region}": value for name, value in judged.items()}
-        return {**found, "seconds_per_step": torch.tensor(min(seconds)).expand(num_seeds)}
+        found = super().evaluate(step, num_seeds, *grid)
+        seconds = [found.pop(f"seconds.{region}") for region in self.regions]
+        return {**found, "seconds_per_step": torch.stack(seconds).amin(0)}
+
+    def judge(self, step: nn.Module, data: Trajectories, num_seeds: int) -> dict[str, Tensor]:
+        """The ``measures`` of a step on a test set, and the ``seconds`` that a step takes there."""
+        start = time.perf_counter()
+        prediction, reference = self.predict(step, data)
+        seconds = (time.perf_counter() - start) / prediction[:, :, 0, 0].numel()
+        one_step, _ = self.errors(step, data.pairs(torch.arange(0, self.num_steps, self.one_step_every)))
+        return {**self.judge_rollouts(prediction, reference, data.states[:, 0], num_seeds),
+                "one_step": one_step.double().unflatten(0, (num_seeds, -1)).mean((1, 2)),
+                "seconds": torch.full((num_seeds,), seconds)}
 
     def judge_rollouts(self, prediction: Tensor, reference: Tensor, u0: Tensor, num_seeds: int) -> dict[str, Tensor]:
         """The measures of roll-outs (seeds * samples, time, 1, x) from u0 (samples, 1, x)."""

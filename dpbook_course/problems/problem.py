@@ -1,5 +1,6 @@
 """What the course's problems share: a coarse solver P that a network corrects, its data, and how a step is judged."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -37,10 +38,10 @@ class Trajectories(NamedTuple):
         return Trajectories(states, {name: x.repeat_interleave(len(times), 0) for name, x in self.parameters.items()})
 
 
-class Problem:
+class Problem(ABC):
     """A coarse solver that a network corrects.
 
-    A problem states ``coarse_solver``, ``trajectories``, ``network``, ``regions``, ``measures`` and ``judge``; the rest
+    A problem states ``regions``, ``measures``, ``coarse_solver``, ``trajectories``, ``network`` and ``judge``; the rest
     follows. Its settings are all that results depend on, and belong to the specifications of its studies.
 
     Args:
@@ -73,21 +74,21 @@ class Problem:
         return {f"{name}.{region}": f"{text}; {self.where.format(region)}"
                 for region in self.regions for name, text in self.measures.items()}
 
+    @abstractmethod
     def coarse_solver(self) -> Solver:
         """P."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trajectories(self, name: str) -> Trajectories:
         """``train``, ``validation``, or one of the test regions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def network(self, seed: int, **size) -> nn.Module:
         """N, untrained."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, step: nn.Module, data: Trajectories, num_seeds: int) -> dict[str, Tensor]:
         """The ``measures`` of a step on a test set, each with a leading axis of seeds."""
-        raise NotImplementedError
 
     def observed(self, states: Tensor) -> Tensor:
         """What errors are measured of: here the states as they are."""
@@ -143,9 +144,9 @@ class FineProblem(Problem):
     It states ``fine_trajectories`` instead of ``trajectories``. Settings: ``num_points`` of P.
     """
 
+    @abstractmethod
     def fine_trajectories(self, name: str) -> Trajectories:
         """``train``, ``validation``, or one of the test regions."""
-        raise NotImplementedError
 
     def trajectories(self, name: str, num_points: int | None = None) -> Trajectories:
         """What a grid sees of them, by default P's."""
