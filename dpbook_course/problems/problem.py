@@ -45,9 +45,10 @@ class Problem(ABC):
     follows. Its settings are all that results depend on, and belong to the specifications of its studies.
 
     Args:
-        settings: each is an attribute. All have ``batch_seed``, from which the seeds of batches are counted, and
-            ``largest_error``: an unrelated state has an error of about 1.4, one that blew up must not outweigh all
-            others.
+        settings: each becomes an attribute. ``windows`` counts the seeds of batches from ``batch_seed``; errors are
+            capped at ``largest_error``: an unrelated state has about 1.4, one that blew up must not outweigh the others.
+
+    Raises: ValueError for a setting that is called like a method.
 
     Attributes:
         regions: names of the test sets: inside the range of the training data, below it, ...
@@ -60,6 +61,11 @@ class Problem(ABC):
     largest_error = 2.0
 
     def __init__(self, **settings):
+        taken = [name for name in settings if callable(getattr(type(self), name, None)) or isinstance(
+            getattr(type(self), name, None), property)]
+        if taken:
+            raise ValueError(f"{type(self).__name__}: the settings {', '.join(taken)} are called as its methods are; "
+                             "rename them")
         self._names = tuple(settings)
         vars(self).update(settings)
 
