@@ -46,7 +46,8 @@ class Problem(ABC):
 
     Args:
         settings: each becomes an attribute. ``windows`` counts the seeds of batches from ``batch_seed``; errors are
-            capped at ``largest_error``: an unrelated state has about 1.4, one that blew up must not outweigh the others.
+            capped at ``largest_error``: an unrelated state has about 1.4, and one that blew up must not count for more
+            than all others.
 
     Raises: ValueError for a setting that is called like a method.
 
