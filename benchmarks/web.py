@@ -13,7 +13,7 @@ import torch
 from dpbook_course.web import systems, worker_source
 from dpbook_course.web.systems import BATCH, VISCOSITIES, burgers_chains, correction, ks_chains
 from dpbook_utils.data import random_fourier
-from dpbook_utils.objectives import Objective
+from dpbook_utils.objectives import Objective, parameters_of
 from dpbook_utils.training import Gradients
 from dpbook_utils.update import TracedGradients
 
@@ -106,7 +106,7 @@ def _batch(system: str, num_steps: int) -> dict[str, torch.Tensor]:
 
 def _given(system: str, coupling: str, objective: Objective, batch: dict[str, torch.Tensor]) -> dict:
     """What the page's script reads."""
-    parameters = {name: x.tolist() for name, x in batch.items() if name not in ("u0", "reference")}
+    parameters = {name: x.tolist() for name, x in parameters_of(batch).items()}
     reference = [x.flatten().tolist() for x in batch["reference"].unbind(1)]
     return {"system": system, "coupling": coupling, "m": len(reference), "lr": LEARNING_RATE,
             "weights": torch.cat([w.detach().flatten() for w in objective.parameters()]).tolist(),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from inspect import ismethod
 from typing import Any
 
 
@@ -21,6 +22,8 @@ def describe(value) -> Any:
         return [describe(v) for v in value]
     if is_dataclass(value):
         return {"type": type(value).__name__, **{f.name: describe(getattr(value, f.name)) for f in fields(value)}}
+    if ismethod(value):  # of a problem, whose settings are stated with it
+        return value.__name__
     if callable(value) and hasattr(value, "__qualname__"):
         return value.__qualname__
     if type(value).__repr__ is object.__repr__:

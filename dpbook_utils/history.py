@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints
-from .objectives import Objective
+from .objectives import Objective, parameters_of
 
 
 @dataclass
@@ -168,7 +168,7 @@ class State:
     def _diverged(self, batch: Mapping[str, Tensor], member: int, what: str) -> Diverged:
         """Run the roll-out again, without a graph and with the same noise, to say where it went wrong."""
         rollout, num_members = self.objective.rollout, self.objective.num_members
-        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = parameters_of(batch)
         if self.update == 0:  # later ones come from the updates
             for name, w in self.objective.named_parameters():
                 if not torch.isfinite(w).all():

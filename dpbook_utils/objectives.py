@@ -1,6 +1,6 @@
 """A roll-out, a loss, and what the loss compares with: what ``fit`` minimises.   Chapters: 01 ... 07."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,11 @@ from .rollout import Rollout
 
 class NoGradientPath(RuntimeError):
     """The loss does not depend on any weight: training would do nothing."""
+
+
+def parameters_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The physical parameters of a batch: all but its states, ``u0`` and ``reference``."""
+    return {name: value for name, value in batch.items() if name not in ("u0", "reference")}
 
 
 def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:

@@ -14,7 +14,7 @@ from .graphs.graph import TraceError, canonical, record, recording
 from .graphs.program import Program
 from .graphs.simplify import simplify
 from .graphs.watch import Latest, Watch
-from .objectives import Objective
+from .objectives import Objective, parameters_of
 from .physics.trace import agree, layouts
 
 __all__ = ["TraceError", "TracedGradients"]
@@ -43,7 +43,7 @@ class TracedGradients:
             raise TraceError("TracedGradients: autocast is on, which chooses precisions that a graph would freeze; "
                              "call it outside of autocast, or use training.Gradients")
         u0, reference = batch["u0"], batch.get("reference")
-        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = parameters_of(batch)
         parameters = self.objective.rollout.prepare(u0, parameters)  # reads values, which the graph must not
         tensors = {"u0": u0, **({} if reference is None else {"reference": reference}), **parameters}
         weights = [w for w in self.objective.parameters() if w.requires_grad]

@@ -77,7 +77,7 @@ def real_gradients(objective: Objective, place_of: dict) -> set[Edge]:
 
     objective.loss.forward = loss
     data = ks.trajectories("validation")
-    objective(data.states[:2, 0], data.states[:2, 1:num_steps + 1], length=data.lengths[:2]).backward()
+    objective(data.states[:2, 0], data.states[:2, 1:num_steps + 1], length=data.length[:2]).backward()
     return {edge for edge, u in passed.items() if u.grad is not None and u.grad.abs().max() > 0}
 
 

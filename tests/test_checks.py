@@ -46,7 +46,8 @@ def forget() -> None:
     """Empty the caches of the problems' data and solvers."""
     for name, module in list(sys.modules.items()):
         if name.startswith(("dpbook_course.problems.", "dpbook_course.studies.")):
-            for value in vars(module).values():
+            classes = [value for value in vars(module).values() if isinstance(value, type)]
+            for value in (value for home in (module, *classes) for value in vars(home).values()):
                 if hasattr(value, "cache_clear") and value.__module__ == name:
                     value.cache_clear()
 
@@ -62,10 +63,10 @@ def test_a_constant_that_is_1_percent_off_is_far_beyond_the_tolerance(name, long
 
 def test_a_changed_constant_of_the_coarse_solver_alone_is_noticed(monkeypatch):
     """A coarse solver whose time step is 1 % too long; the data, which its reference makes, stay."""
-    e04, s = EXPERIMENTS["e04"], ks.SETTINGS
+    e04 = EXPERIMENTS["e04"]
     (task,) = [task for task in e04.spec.checks if task.variant == "WIG-3"]
     monkeypatch.setattr(ks, "coarse_solver",
-                        lambda: KuramotoSivashinsky(s["num_points"], 1.01 * s["dt"], etd1, s["num_substeps"]))
+                        lambda: KuramotoSivashinsky(ks.num_points, 1.01 * ks.dt, etd1, ks.num_substeps))
     (difference,) = runner.check(replace(e04, spec=replace(e04.spec, checks=(task,))))
     assert "e04, WIG-3, 8 updates, seeds 0, 1: the code no longer gives what is stored" in difference
     assert "one_step.inside, seed 1: " in difference and "allowed 0.0001" in difference and "run e04" in difference

@@ -9,18 +9,9 @@ from dpbook_course.claims import claims
 from dpbook_course.experiments import results
 from dpbook_course.problems import parametric_burgers as problem
 from dpbook_course.studies.e02 import data as e02
-from dpbook_course.studies.e02 import (
-    equality as e02_equality,
-)
-from dpbook_course.studies.e02 import (
-    throughput as e02_throughput,
-)
-from dpbook_course.studies.e02 import (
-    tuning as e02_tuning,
-)
-from dpbook_course.studies.e02 import (
-    verdict as verdicts_e02,
-)
+from dpbook_course.studies.e02 import equality as e02_equality
+from dpbook_course.studies.e02 import throughput as e02_throughput
+from dpbook_course.studies.e02 import verdict as verdicts_e02
 from dpbook_utils.data import cell_averages, simulate, store
 from dpbook_utils.evaluation import relative_l2
 from dpbook_utils.physics.advection import central
@@ -53,10 +44,9 @@ def test_every_sample_has_its_own_parameters_inside_the_rectangle(stream):
 
 
 def test_reference_is_that_of_a_finer_solver():
-    s = problem.SETTINGS
     u0, values = problem.sampler()(8, 0, 0)
     coarse = simulate(problem.reference_solver(), u0, 16, viscosity=values["viscosity"])
-    finer = repeat(TracedSolver(Burgers(256, s["length"], s["dt"] / 24, central)), 24)
+    finer = repeat(TracedSolver(Burgers(256, problem.length, problem.dt / 24, central)), 24)
     # The same waves on 256 cells: their averages over pairs of cells are the states on 128 up to the pairs' curvature.
     waves = torch.nn.functional.interpolate(u0, scale_factor=2, mode="linear")
     fine = simulate(finer, waves, 16, viscosity=values["viscosity"])
@@ -127,11 +117,11 @@ def test_rows_differ_in_their_data_and_loss_only():
         assert row.setup.batch_size * row.setup.num_steps == 64
         assert row.setup.num_steps == (4 if name.endswith("DP") else 1)
     assert verdicts_e02.PER_BATCH == e02.PER_BATCH
-    assert verdicts_e02.STUDY == problem.SETTINGS["fine_substeps"]
+    assert verdicts_e02.STUDY == problem.fine_substeps
 
 
 def test_rates_are_those_of_the_tuning():
-    assert e02_tuning.best_rates(results.frame(e02_tuning.SPEC)) == e02.LEARNING_RATES
+    assert e02.TUNING.best(results.frame(e02.TUNING.spec)) == e02.LEARNING_RATES
 
 
 def test_rate_of_a_loss_is_the_best_over_all_data_sets():
@@ -139,9 +129,9 @@ def test_rate_of_a_loss_is_the_best_over_all_data_sets():
         loss, rate = name.split(", ")[1], float(name.split("rate ")[1])
         return 1 + abs(np.log(rate / (1e-2 if loss == "DP" else 1e-3))) + 3 * (name == "fresh, DP, rate 0.01")
 
-    frame = pandas.DataFrame([{"variant": name, "budget": e02_tuning.BUDGET, "seed": seed, "error": error(name)}
-                              for name in e02_tuning.SPEC.variants for seed in (100, 101)])
-    assert e02_tuning.best_rates(frame) == {"supervised": 1e-3, "DP": 1e-2}
+    frame = pandas.DataFrame([{"variant": name, "budget": e02.TUNING.budget, "seed": seed, "error": error(name)}
+                              for name in e02.TUNING.spec.variants for seed in (100, 101)])
+    assert e02.TUNING.best(frame) == {"supervised": 1e-3, "DP": 1e-2}
 
 
 # The verdicts, on made-up results
@@ -160,7 +150,7 @@ def trained(fresh=1.0, update=0.01, generation=0.005, seeds=verdicts_e02.SEEDS, 
                                  "budget": budget, "seed": seed,
                                  "seconds_per_update": update + (generation if size is None else 0),
                                  "generation": generation, **dict.fromkeys(verdicts_e02.MEASURES, value),
-                                 **{f"blown_up.{region}": 0.0 for region in problem.REGIONS}})
+                                 **{f"blown_up.{region}": 0.0 for region in problem.regions}})
     return pandas.DataFrame(rows)
 
 

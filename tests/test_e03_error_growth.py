@@ -11,6 +11,7 @@ from torch import nn
 from dpbook_course.claims import claims
 from dpbook_course.claims.findings import between
 from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.problems.problem import Trajectories
 from dpbook_course.studies.e03 import growth as e03
 from dpbook_course.studies.e03 import perturbations as e03_perturbations
 from dpbook_course.studies.e03 import verdict as verdicts_e03
@@ -98,7 +99,8 @@ def test_visited_states_are_those_of_the_steps_of_a_window():
 
 
 def test_judging_a_known_step(monkeypatch):
-    small = ks.Trajectories(ks.trajectories("validation").states[::9], ks.trajectories("validation").lengths[::9])
+    small = Trajectories(ks.trajectories("validation").states[::9],
+                         {"length": ks.trajectories("validation").length[::9]})
     monkeypatch.setattr(e03.ks, "trajectories", lambda region: small)
     monkeypatch.setattr(e03, "PLACES", (1, 4))
     monkeypatch.setattr(e03, "exponent", lambda: torch.tensor(0.07, dtype=torch.float64))

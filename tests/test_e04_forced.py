@@ -9,7 +9,6 @@ from dpbook_course.experiments import results
 from dpbook_course.problems import forced_burgers as problem
 from dpbook_course.problems.steps import Persistence
 from dpbook_course.studies.e04 import forced as e04_forced
-from dpbook_course.studies.e04 import forced_tuning as e04_forced_tuning
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_utils import evaluation
 from dpbook_utils.data import cell_averages, random_fourier, simulate
@@ -18,9 +17,9 @@ from dpbook_utils.data import cell_averages, random_fourier, simulate
 @pytest.fixture(scope="module")
 def pair():
     """Two states under one force, simulated by the reference."""
-    u0 = problem.SETTINGS["initial_amplitude"] * random_fourier(2, 128, modes=6, seed=7)
+    u0 = problem.initial_amplitude * random_fourier(2, 128, modes=6, seed=7)
     force = 0.25 * random_fourier(1, 128, modes=6, seed=8).expand(2, -1, -1)
-    viscosity = torch.full((2,), problem.SETTINGS["viscosity"])
+    viscosity = torch.full((2,), problem.viscosity)
     return simulate(problem.reference_solver(), u0, 200, viscosity=viscosity, force=force), force
 
 
@@ -43,26 +42,26 @@ def test_cell_averages_keep_the_mean(pair):
 def test_the_coarse_solver_is_stable_and_a_finer_one_is_better():
     coarse = problem.evaluate(problem.coarse_solver(), 1)
     finer = problem.evaluate(problem.finer_solver(), 1, 64)
-    for region in problem.SETTINGS["test_forces"]:
+    for region in problem.test_forces:
         assert coarse[f"blown_up.{region}"] == finer[f"blown_up.{region}"] == 0
         assert 0.03 < float(finer[f"error.{region}"]) < 0.8 * float(coarse[f"error.{region}"]) < 0.2
-    assert set(coarse) == set(problem.METRICS)
+    assert set(coarse) == set(problem.metrics)
 
 
 def test_persistence_is_the_worst():
     held = problem.evaluate(Persistence(), 1)
     data = problem.trajectories("inside")
-    states, _ = data.on(32)
+    states = data.states
     expected = evaluation.relative_l2(states[:, :1].expand(-1, 12, -1, -1), states[:, 1:13])
     assert float(held["error.inside"]) == pytest.approx(float(expected.mean()), rel=1e-5)
     assert float(held["error.inside"]) > 0.3
 
 
 def test_training_and_test_data_share_no_state_or_force():
-    sets = [problem.trajectories(name) for name in ("train", "validation", "inside")]
+    sets = [problem.fine_trajectories(name) for name in ("train", "validation", "inside")]
     for i, a in enumerate(sets):
         for b in sets[i + 1:]:
-            for x, y in ((a.fine[:, 0], b.fine[:, 0]), (a.fine_force, b.fine_force)):
+            for x, y in ((a.states[:, 0], b.states[:, 0]), (a.force, b.force)):
                 unit = [u.flatten(1) / u.flatten(1).norm(dim=1, keepdim=True) for u in (x, y)]
                 assert (unit[0] @ unit[1].T).abs().max() < 0.99
 
@@ -70,7 +69,7 @@ def test_training_and_test_data_share_no_state_or_force():
 def test_windows_hand_the_force_of_their_trajectory_to_the_solver():
     batch = problem.windows((0, 1), 8, 4)[0]
     assert batch["u0"].shape == (8, 1, 32) and batch["force"].shape == (8, 1, 32)
-    assert batch["viscosity"].tolist() == pytest.approx([problem.SETTINGS["viscosity"]] * 8)
+    assert batch["viscosity"].tolist() == pytest.approx([problem.viscosity] * 8)
     step = problem.coarse_solver()
     own = step(batch["u0"], viscosity=batch["viscosity"], force=batch["force"]) - batch["reference"][:, 0]
     others = step(batch["u0"], viscosity=batch["viscosity"], force=batch["force"].flip(0)) - batch["reference"][:, 0]
@@ -88,11 +87,11 @@ def test_run_gives_every_metric_for_every_seed():
     found = e04_forced.run("ONE", (0, 1), 3)
     assert set(found) == set(e04_forced.SPEC.metrics)
     assert all(len(values) == 2 for values in found.values()) and found["losses"].shape == (2, 32)
-    assert found["curve.inside"].shape == (2, len(problem.SETTINGS["curve_steps"]))
+    assert found["curve.inside"].shape == (2, len(problem.curve_steps))
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    assert e04_forced.LEARNING_RATES == e04_forced_tuning.best_rates(results.frame(e04_forced_tuning.SPEC))
+    assert e04_forced.LEARNING_RATES == e04_forced.TUNING.best(results.frame(e04_forced.TUNING.spec))
 
 
 def test_ratios_pair_the_seeds():

@@ -9,7 +9,7 @@ import torch
 from dpbook_course.claims import claims
 from dpbook_course.experiments import results
 from dpbook_course.problems import kuramoto_sivashinsky as ks
-from dpbook_course.studies.e04 import tuning as e04_tuning
+from dpbook_course.problems.problem import Trajectories
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_course.studies.e04 import verdict as verdicts_e04
 from dpbook_utils.coupling import Additive, Replace
@@ -24,9 +24,9 @@ TRAINED = [name for name in e04.SPEC.variants if name not in e04.SPEC.baselines]
 @pytest.fixture(scope="module")
 def small_data():
     """Two short trajectories instead of 36 long ones."""
-    lengths = ks.SETTINGS["unit_length"] * torch.tensor([0.9, 1.2])
-    u0 = random_fourier(2, ks.SETTINGS["num_points"], modes=4, seed=0)
-    return ks.Trajectories(simulate(ks.reference_solver(), u0, 24, warmup=40, length=lengths), lengths)
+    lengths = ks.unit_length * torch.tensor([0.9, 1.2])
+    u0 = random_fourier(2, ks.num_points, modes=4, seed=0)
+    return Trajectories(simulate(ks.reference_solver(), u0, 24, warmup=40, length=lengths), {"length": lengths})
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_set_ups_differ_in_what_their_names_say_only():
     for m in verdicts_e04.UNROLLED:
         same_length = {setup.curriculum for setup in setups.values() if setup.num_steps == m}
         assert len(same_length) == 1, f"set-ups of {m} steps warm up differently"
-    assert ks.SETTINGS["batch_seed"] not in e04.SEEDS and len(set(ks.SETTINGS["data_seeds"].values())) == 3
+    assert ks.batch_seed not in e04.SEEDS and len(set(ks.data_seeds.values())) == 3
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -131,7 +131,7 @@ def test_every_objective_has_a_finite_loss_and_a_gradient(name, arguments):
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    chosen = e04_tuning.best_rates(results.frame(e04_tuning.SPEC))
+    chosen = e04.TUNING.best(results.frame(e04.TUNING.spec))
     assert e04.LEARNING_RATES == chosen
     for name, rate in chosen.items():
         for variant in {name, f"{name}, small"} & set(TRAINED):
@@ -273,7 +273,7 @@ def test_trainings_that_diverged_do_not_set_a_number():
 
 def test_criteria_and_study_name_the_same_things():
     assert set(verdicts_e04.WIGS) <= set(e04.SPEC.variants)
-    assert set(verdicts_e04.REGIONS) == set(ks.SETTINGS["test_lengths"])
+    assert set(verdicts_e04.REGIONS) == set(ks.test_lengths)
     assert set(made_up(EXPECTED)) - {"variant", "budget", "seed"} <= set(e04.SPEC.metrics)
     for claim in verdicts_e04.CLAIMS.values():
         assert "24,000" in claim.criterion and verdicts_e04.LAST == 24000

@@ -5,14 +5,13 @@ import torch
 
 from dpbook_course.problems import coarse_burgers as problem
 from dpbook_course.studies.e05 import coupling as e05
-from dpbook_course.studies.e05 import tuning as e05_tuning
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import cell_averages
 from dpbook_utils.physics.advection import central, interpolated
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.rollout import Sequential
 
-POINTS, NU = problem.SETTINGS["num_points"], 0.2
+POINTS, NU = problem.num_points, 0.2
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +47,10 @@ def test_one_seed_gives_the_same_flow_on_every_grid():
 
 
 def test_regions_differ_in_viscosity_and_speed_only_and_test_states_are_new():
-    s = problem.SETTINGS
     for name in ("inside", "faster"):
-        lowest, highest, speed = s["regions"][name]
+        lowest, highest, speed = problem.regions[name]
         found = problem.trajectories(name)
-        assert lowest <= found.viscosities.min() and found.viscosities.max() <= highest
+        assert lowest <= found.viscosity.min() and found.viscosity.max() <= highest
         assert torch.allclose(problem.fine_trajectories(name).states[:, 0].square().mean(2).sqrt(),
                               torch.tensor(speed), rtol=1e-4)
     slow, fast = (problem.trajectories(name).states[:, 0] for name in ("inside", "faster"))
@@ -67,15 +65,15 @@ def test_refining_the_solver_approaches_the_reference():
     for points, substeps in [(POINTS, 1), (64, 2), (128, 4)]:
         states = cell_averages(fine.states[:, :31], points)
         step, u0 = problem.refined(points, substeps), states[:, 0]
-        found = problem.judge(*problem.predict(step, problem.Trajectories(states, fine.viscosities)), u0, 1)
+        found = problem.judge_rollouts(*problem.predict(step, fine._replace(states=states)), u0, 1)
         errors.append(float(found["error"]))
     assert errors[0] > 3 * errors[1] > 9 * errors[2]
 
 
 @pytest.mark.parametrize("coupling", e05.COUPLINGS)
 def test_an_untrained_hybrid_is_nearly_the_solver(coupling, data):
-    u, nu = data.states[:, 30], data.viscosities
-    alone = problem.solver()(u, viscosity=nu)
+    u, nu = data.states[:, 30], data.viscosity
+    alone = problem.coarse_solver()(u, viscosity=nu)
     together = e05.chain(coupling, problem.ensemble((0,), 4 if coupling == "interpolation" else 1))(u, viscosity=nu)
     assert 0 < (together - alone).norm() < 0.02 * u.norm()
 
@@ -90,8 +88,8 @@ def test_only_couplings_inside_the_fluxes_conserve_mass(coupling, data):
 def test_a_learned_viscosity_is_positive_stable_and_takes_energy():
     output = torch.linspace(-20, 20, 9)
     viscosity = e05.bounded_viscosity(output)
-    largest = problem.SETTINGS["length"] ** 2 / POINTS**2 / (2 * problem.SETTINGS["dt"])
-    highest = max(high for _, high, _ in problem.SETTINGS["regions"].values())
+    largest = problem.length ** 2 / POINTS**2 / (2 * problem.dt)
+    highest = max(high for _, high, _ in problem.regions.values())
     assert (viscosity > 0).all() and float(viscosity.max()) + highest < largest
     energy = roll_out("viscosity", problem.trajectories("validation"), scale=1000.0).square().mean((2, 3))
     assert (energy[:, 1:] <= energy[:, :-1] * (1 + 1e-5)).all()
@@ -102,7 +100,7 @@ def test_a_multiplicative_correction_leaves_zeros_where_the_others_do_not():
     u[..., :8] = 1.0
     nu = torch.tensor([NU])
     networks = trained_a_little("multiplicative")
-    after = problem.solver()(torch.cat([u] * 2), viscosity=nu.expand(2))
+    after = problem.coarse_solver()(torch.cat([u] * 2), viscosity=nu.expand(2))
     corrected = e05.chain("multiplicative", networks)(torch.cat([u] * 2), viscosity=nu.expand(2))
     assert torch.equal(corrected == 0, after == 0) and (after[..., 20:30] == 0).all()
     assert (e05.chain("additive", networks)(torch.cat([u] * 2), viscosity=nu.expand(2))[..., 20:30] != 0).all()
@@ -110,22 +108,22 @@ def test_a_multiplicative_correction_leaves_zeros_where_the_others_do_not():
 
 def test_a_right_hand_side_correction_is_a_state_correction_times_dt_in_one_euler_step(data):
     networks, u = trained_a_little("right-hand side"), torch.cat([data.states[:, 20]] * 2)
-    nu = torch.cat([data.viscosities] * 2)
-    expected = problem.solver()(u, viscosity=nu) + problem.SETTINGS["dt"] * networks(u, viscosity=nu)
+    nu = torch.cat([data.viscosity] * 2)
+    expected = problem.coarse_solver()(u, viscosity=nu) + problem.dt * networks(u, viscosity=nu)
     assert torch.allclose(e05.chain("right-hand side", networks)(u, viscosity=nu), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("coupling", ["additive", "multiplicative"])
 def test_times_dt_is_the_same_coupling_with_a_smaller_output(coupling, data):
-    networks, nu = trained_a_little(coupling), torch.cat([data.viscosities] * 2)
-    after = problem.solver()(torch.cat([data.states[:, 20]] * 2), viscosity=nu)
+    networks, nu = trained_a_little(coupling), torch.cat([data.viscosity] * 2)
+    after = problem.coarse_solver()(torch.cat([data.states[:, 20]] * 2), viscosity=nu)
     plain, scaled = (e05.chain(name, networks)(torch.cat([data.states[:, 20]] * 2), viscosity=nu)
                      for name in (coupling, f"{coupling}, times dt"))
-    assert torch.allclose(scaled - after, problem.SETTINGS["dt"] * (plain - after), atol=1e-6)
+    assert torch.allclose(scaled - after, problem.dt * (plain - after), atol=1e-6)
 
 
 def test_interpolation_without_a_network_is_central_and_conserves_with_any_weights(data):
-    u, nu = data.states[:4, 30].double(), data.viscosities[:4].double()
+    u, nu = data.states[:4, 30].double(), data.viscosity[:4].double()
     schemes = [Burgers(POINTS, 32.0, 0.1, scheme) for scheme in (central, interpolated)]
     assert torch.equal(schemes[0](u, viscosity=nu), schemes[1](u, viscosity=nu))
     weights = torch.randn(4, 4, POINTS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -171,8 +169,8 @@ def test_blow_ups_are_counted_and_capped(data):
     networks = problem.ensemble((0, 1))
     with torch.no_grad():
         networks.stacked.layers[-1].bias[1] += 50.0  # the second member adds 50 m/s at every step
-    rollouts = problem.predict(Sequential(problem.solver(), Additive(networks)), data)
-    found = problem.judge(*rollouts, data.states[:, 0], 2)
+    rollouts = problem.predict(Sequential(problem.coarse_solver(), Additive(networks)), data)
+    found = problem.judge_rollouts(*rollouts, data.states[:, 0], 2)
     assert found["blown_up"].tolist() == [0.0, 1.0] and float(found["error"][1]) == 2.0
     assert float(found["mass"][1]) == 10.0 and float(found["energy"][1]) > 0.9
     assert all(torch.isfinite(value).all() for value in found.values())
@@ -185,6 +183,6 @@ def test_every_record_has_every_metric():
 
 
 def test_tuning_has_the_studys_variants_with_every_rate_and_other_seeds():
-    assert len(e05_tuning.SPEC.variants) == len(e05_tuning.GRID) * len(e05.rows())
-    assert not set(e05_tuning.SPEC.seeds) & set(e05.SEEDS)
+    assert len(e05.TUNING.spec.variants) == len(e05.TUNING.grid) * len(e05.rows())
+    assert not set(e05.TUNING.spec.seeds) & set(e05.SEEDS)
     assert set(e05.LEARNING_RATES) in (set(), set(e05.rows()))

@@ -8,9 +8,9 @@ import torch
 from dpbook_course.claims import claims
 from dpbook_course.experiments import results
 from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.problems.problem import Trajectories
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_course.studies.e06 import placement as e06
-from dpbook_course.studies.e06 import tuning as e06_tuning
 from dpbook_course.studies.e06 import verdict as verdicts_e06
 from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.gradients import NoSolverGradient
@@ -31,10 +31,10 @@ def small_problem():
 
     In float64, as what is compared with them: a reference of float32 differs from R(u) by the rounding of a processor.
     """
-    lengths = ks.SETTINGS["unit_length"] * torch.tensor([0.9, 1.2]).double()
-    u0 = random_fourier(2, ks.SETTINGS["num_points"], modes=4, seed=0).double()
+    lengths = ks.unit_length * torch.tensor([0.9, 1.2]).double()
+    u0 = random_fourier(2, ks.num_points, modes=4, seed=0).double()
     coarse, reference = TracedSolver(ks.coarse_solver()), TracedSolver(ks.reference_solver())
-    data = ks.Trajectories(simulate(reference, u0, 24, warmup=40, length=lengths), lengths)
+    data = Trajectories(simulate(reference, u0, 24, warmup=40, length=lengths), {"length": lengths})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ks, "trajectories", lambda name: data)
         patch.setattr(ks, "coarse_solver", lambda: coarse)
@@ -133,7 +133,7 @@ def test_no_placement_after_the_solver_trains_without_its_gradient(name, batch, 
 def test_the_state_before_the_solver_has_no_target_of_its_own_step(small_problem):
     """The state that P turns into the reference's next one cannot be found: P is not invertible to rounding."""
     P, R = ks.coarse_solver(), ks.reference_solver()
-    u, length = small_problem.states[:1, 5].double(), small_problem.lengths[:1].double()
+    u, length = small_problem.states[:1, 5].double(), small_problem.length[:1].double()
     jacobian = torch.autograd.functional.jacobian(lambda v: P(v, length=length), u).view(48, 48)
     singular = torch.linalg.svdvals(jacobian)
     assert singular[-1] < torch.finfo(torch.float32).eps * singular[0]
@@ -167,7 +167,7 @@ def test_with_the_solver_first_all_warm_up_on_the_same_loss(batch, networks):
 
 
 def test_the_learning_rates_are_those_that_the_tuning_chose():
-    assert e06.LEARNING_RATES == e06_tuning.best_rates(results.frame(e06_tuning.SPEC))
+    assert e06.LEARNING_RATES == e06.TUNING.best(results.frame(e06.TUNING.spec))
 
 
 def test_the_tested_step_ends_where_the_loss_was(networks):

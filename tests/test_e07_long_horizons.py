@@ -289,5 +289,5 @@ def test_the_claims_belong_to_the_chapter():
 
 def test_states_are_on_one_domain_and_the_same_for_all_cases():
     batch = e07_gradients.states((0, 1), 4)
-    assert batch["length"].unique().tolist() == [pytest.approx(ks.SETTINGS["unit_length"])]
+    assert batch["length"].unique().tolist() == [pytest.approx(ks.unit_length)]
     assert torch.equal(batch["u0"][:e07_gradients.BATCH], e07_gradients.states((0,), 4)["u0"])

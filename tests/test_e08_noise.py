@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from dpbook_course.problems import ks_history as e08_history
+from dpbook_course.problems import frames, ks_history
 from dpbook_course.problems import kuramoto_sivashinsky as ks
+from dpbook_course.problems.problem import Trajectories
 from dpbook_course.studies.e04 import unrolling as e04_unrolling
 from dpbook_course.studies.e08 import noise as e08_noise
 from dpbook_course.studies.e08 import periodic as e08_periodic
@@ -28,22 +29,24 @@ SMALL_WIDTH = (4, 1)
 @pytest.fixture(scope="module", autouse=True)
 def small_problem():
     """Two short trajectories instead of 36 long ones, and solvers that are recorded once."""
-    lengths = ks.SETTINGS["unit_length"] * torch.tensor([0.9, 1.2])
-    u0 = random_fourier(2, ks.SETTINGS["num_points"], modes=4, seed=0)
+    lengths = ks.unit_length * torch.tensor([0.9, 1.2])
+    u0 = random_fourier(2, ks.num_points, modes=4, seed=0)
     coarse, reference = TracedSolver(ks.coarse_solver()), TracedSolver(ks.reference_solver())
     states = simulate(reference, u0, 24 + BEFORE, warmup=40, length=lengths)
 
     def shortened(name, before=0):
-        return ks.Trajectories(states[:, BEFORE - before:], lengths)
+        return Trajectories(states[:, BEFORE - before:], {"length": lengths})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ks, "with_history", shortened)
         patch.setattr(ks, "trajectories", shortened)
-        patch.setattr(ks, "coarse_solver", lambda: coarse)
-        patch.setattr(ks, "reference_solver", lambda: reference)
-        e08_history.trajectories.cache_clear()
+        for problem in (ks, ks_history):
+            patch.setattr(problem, "coarse_solver", lambda: coarse)
+            patch.setattr(problem, "reference_solver", lambda: reference)
+        patch.setattr(ks, "test_lengths", {"inside": ks.test_lengths["inside"]})
+        ks_history.trajectories.cache_clear()
         yield
-    e08_history.trajectories.cache_clear()
+    ks_history.trajectories.cache_clear()
     e08_rows.error_spectrum.cache_clear()
 
 
@@ -114,7 +117,7 @@ def test_shaped_noise_has_the_measured_spectrum_and_the_stated_deviation(monkeyp
     noise = e08_rows.operator(ks, Noise(0.1, "shaped"))
     assert isinstance(noise, ShapedNoise)
     torch.manual_seed(0)
-    found = noise(torch.zeros(20_000, 1, ks.SETTINGS["num_points"]))
+    found = noise(torch.zeros(20_000, 1, ks.num_points))
     assert float(found.std()) == pytest.approx(0.1 * e08_rows.deviation(ks), rel=0.02)
     spectrum = evaluation.energy_spectrum(found.unsqueeze(1)).mean((0, 1))
     measured = e08_rows.error_spectrum(ks)
@@ -125,10 +128,10 @@ def test_shaped_noise_has_the_measured_spectrum_and_the_stated_deviation(monkeyp
 def test_one_step_errors_are_those_of_the_pairs(networks):
     data, step = ks.trajectories("train"), ks.hybrid(networks)
     error = e08_rows.one_step_error(ks, step, "train")
-    assert error.shape == (len(SEEDS) * 2 * 24, 1, 1, ks.SETTINGS["num_points"])
-    u = ks.coarse_solver()(data.states[1, 5:6], length=data.lengths[1:])
+    assert error.shape == (len(SEEDS) * 2 * 24, 1, 1, ks.num_points)
+    u = ks.coarse_solver()(data.states[1, 5:6], length=data.length[1:])
     member = networks.member(1)
-    expected = u + member(u, length=data.lengths[1:]) - data.states[1, 6:7]
+    expected = u + member(u, length=data.length[1:]) - data.states[1, 6:7]
     assert torch.allclose(error[2 * 24 + 24 + 5], expected, atol=1e-5)
 
 
@@ -136,38 +139,38 @@ def test_one_step_errors_are_those_of_the_pairs(networks):
 
 
 def test_histories_are_the_problems_states_with_those_before_them():
-    own, theirs = e08_history.trajectories("train"), ks.trajectories("train")
-    assert own.states.shape[:3] == (2, theirs.states.shape[1], e08_history.NUM_FRAMES)
+    own, theirs = ks_history.trajectories("train"), ks.trajectories("train")
+    assert own.states.shape[:3] == (2, theirs.states.shape[1], frames.NUM_FRAMES)
     assert torch.equal(own.states[:, :, -1:], theirs.states)
     assert torch.equal(own.states[:, 1:, 1], theirs.states[:, :-1, 0])
     assert torch.equal(own.states[:, 2:, 0], theirs.states[:, :-2, 0])
-    batch, other = (problem.windows(SEEDS, 3, 4)[0] for problem in (e08_history, ks))
+    batch, other = (problem.windows(SEEDS, 3, 4)[0] for problem in (ks_history, ks))
     assert torch.equal(batch["u0"][:, -1:], other["u0"]) and torch.equal(batch["reference"][:, :, -1:],
                                                                          other["reference"])
 
 
 def test_a_step_with_a_history_corrects_the_newest_and_drops_the_oldest():
-    networks = e08_history.ensemble(SEEDS, *SMALL_WIDTH)
-    batch = e08_history.windows(SEEDS, 1, 2)[0]
+    networks = ks_history.ensemble(SEEDS, *SMALL_WIDTH)
+    batch = ks_history.windows(SEEDS, 1, 2)[0]
     u, length = batch["u0"], batch["length"]
     coarse = ks.coarse_solver()(u[:, -1:], length=length)
     correction = networks(torch.cat([u, coarse], 1), length=length)
     expected = torch.cat([u[:, 1:], coarse + correction], 1)
-    step = e08_history.hybrid(networks)
+    step = ks_history.hybrid(networks)
     assert torch.allclose(step(u, length=length), expected, atol=1e-6)
     assert correction.abs().max() > 0
-    loss = e08_rows.objective(e08_history, Variant(Setup()), networks)(**batch)
+    loss = e08_rows.objective(ks_history, Variant(Setup()), networks)(**batch)
     assert torch.allclose(loss, total(expected[:, -1:] - batch["reference"][:, 0, -1:]), rtol=1e-4)
 
 
 def test_the_walk_ends_at_sigma_of_the_data():
-    noise = e08_rows.operator(e08_history, Noise(0.1, "walk"))
-    assert isinstance(noise, RandomWalkNoise) and noise.num_frames == e08_history.NUM_FRAMES
+    noise = e08_rows.operator(ks_history, Noise(0.1, "walk"))
+    assert isinstance(noise, RandomWalkNoise) and noise.num_frames == frames.NUM_FRAMES
     assert noise.sigma == pytest.approx(0.1 * float(ks.trajectories("train").states.std()))
 
 
 def test_a_solver_with_a_history_refuses_what_the_solver_refuses():
-    step = e08_history.Append(ks.solver(ks.etd1), 3)
+    step = frames.Append(ks.coarse_solver(), 3)
     with pytest.raises(ValueError, match="length"):
         step(torch.zeros(1, 3, 48), length=-1.0)
     with pytest.raises(ValueError, match=r"expected \(batch, 3, 48\)"):
@@ -193,11 +196,11 @@ def test_two_phases_are_two_trainings_one_after_the_other(monkeypatch):
 
 
 def test_a_row_gives_all_metrics_of_its_study(monkeypatch):
-    monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
-    monkeypatch.setitem(ks.SETTINGS, "test_steps", 24)
+    monkeypatch.setattr(ks, "statistics_after", 5)
+    monkeypatch.setattr(ks, "test_steps", 24)
     for row in (e08_noise.noisy("white", 0.01), e08_noise.phases(Variant(e08_noise.ONE), 1e-3)):
-        found = e08_rows.run(ks, row, SEEDS, 4, ("inside",), None)
-        expected = {name for name in ks.METRICS if name.endswith(".inside")} | set(e08_rows.extra_metrics(("inside",)))
+        found = e08_rows.run(ks, row, SEEDS, 4, None)
+        expected = set(ks.metrics) | set(e08_rows.extra_metrics(ks.regions))
         assert set(found) == expected
         assert {len(value) for value in found.values()} == {len(SEEDS)}
         assert found["diverged_at"].tolist() == [-1, -1] and (found["drift.inside"] <= 2).all()
@@ -208,8 +211,8 @@ def test_drift_is_the_change_of_the_mean(monkeypatch):
         def forward(self, u):
             return u + 0.001
 
-    monkeypatch.setitem(ks.SETTINGS, "statistics_after", 5)
-    found = e08_rows.measured(ks, Lift(), 1, ("inside",))
+    monkeypatch.setattr(ks, "statistics_after", 5)
+    found = e08_rows.measured(ks, Lift(), 1)
     assert float(found["drift.inside"]) == pytest.approx(0.024 / e08_rows.deviation(ks), rel=0.01)
 
 

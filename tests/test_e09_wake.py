@@ -130,8 +130,8 @@ def test_rows_take_tuned_rates():
              for pair in verdicts_e09.GRADIENT[:2] for name in pair}
     assert list(rates.values()) == [0.001, 0.001, 0.003, 0.003]  # pairs at equal rates
     assert e09_wake.tuned_as("NOISE") == "ONE" and e09_wake.tuned_as("SOL-8, MacCormack") == "SOL"
-    frame = results.frame(e09_tuning.SPEC)
-    best = e09_tuning.best_rates(frame)
+    frame = results.frame(e09_tuning.TUNING.spec)
+    best = e09_tuning.TUNING.best(frame)
     assert {e09_wake.tuned_as(name): rate for name, rate in best.items()} == e09_wake.LEARNING_RATES
     errors = {sigma: np.log(frame[frame.variant == f"NOISE, sigma {sigma:g}"].error).mean()
               for sigma in e09_tuning.SIGMAS}

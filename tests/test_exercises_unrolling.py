@@ -20,7 +20,7 @@ def step():
 @pytest.fixture(scope="module")
 def batch():
     data = ks.trajectories("validation")
-    return {"u0": data.states[:4, 0], "reference": data.states[:4, 1:], "length": data.lengths[:4]}
+    return {"u0": data.states[:4, 0], "reference": data.states[:4, 1:], "length": data.length[:4]}
 
 
 def by_hand(step, u0, reference, m, **parameters):

@@ -9,7 +9,7 @@ import torch
 
 from dpbook_course.explorer import pictures, runs
 from dpbook_course.explorer.choices import Choices
-from dpbook_course.explorer.problems import LARGEST_ERROR, PROBLEMS, Persistence, baselines
+from dpbook_course.explorer.problems import LARGEST_ERROR, PROBLEMS, Persistence, Playable, baselines
 from dpbook_course.explorer.slices import Slices
 
 KS, BURGERS = "Kuramoto-Sivashinsky", "Burgers"
@@ -55,8 +55,7 @@ class TestTrain:
                 batch = batches[k]
                 return {**batch, "reference": batch["reference"] * (1e30 if k == 3 else 1)}  # its square overflows
 
-        spoilt = replace(PROBLEMS[KS], batches=Spoilt)
-        monkeypatch.setitem(PROBLEMS, KS, spoilt)
+        monkeypatch.setattr(Playable, "batches", lambda problem: Spoilt())
         run = runs.train(Choices(num_steps=1))
         assert (run.ending, run.updates) == ("diverged", 3)
         assert run.errors.isfinite().all()

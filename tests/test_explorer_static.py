@@ -163,10 +163,9 @@ def test_a_figure_has_the_words_of_its_study():
 
 
 def test_the_shown_samples_of_e02_are_the_hard_corners():
-    s = parametric_burgers.SETTINGS
-    edge = e02_rollouts.tests("edge")
-    assert edge.viscosity[0] == pytest.approx(s["viscosity"][0])
-    assert edge.states[0, 0].square().mean().sqrt() == pytest.approx(s["amplitude"][1], rel=0.02)
+    edge = e02_rollouts.tests()["edge"]
+    assert edge.viscosity[0] == pytest.approx(parametric_burgers.viscosity[0])
+    assert edge.states[0, 0].square().mean().sqrt() == pytest.approx(parametric_burgers.amplitude[1], rel=0.02)
 
 
 def test_a_reconstruction_from_the_truth_is_as_good_as_the_solver():

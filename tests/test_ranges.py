@@ -57,11 +57,11 @@ def test_a_mean_velocity_shortens_the_substep():
 
 def test_the_courses_reference_is_inside_and_half_as_long_a_domain_again_is_refused():
     reference, u0 = ks.reference_solver(), 0.1 * torch.ones(1, 1, 48)
-    longest = max(max(ks.SETTINGS["train_lengths"]), *ks.SETTINGS["test_lengths"]["above"])
-    simulate(reference, u0, 2, length=longest * ks.SETTINGS["unit_length"])
-    simulate(reference, u0, 2, length=1.5 * ks.SETTINGS["unit_length"])
+    longest = max(max(ks.train_lengths), *ks.test_lengths["above"])
+    simulate(reference, u0, 2, length=longest * ks.unit_length)
+    simulate(reference, u0, 2, length=1.5 * ks.unit_length)
     with pytest.raises(ValueError, match="length is 77.9"):
-        simulate(reference, u0, 2, length=1.55 * ks.SETTINGS["unit_length"])
+        simulate(reference, u0, 2, length=1.55 * ks.unit_length)
 
 
 @pytest.mark.parametrize("peclet, ratio, expected", [(2, 1.0, (0, 0)), (16, 0.25, (0, 0)), (100, 1.0, (0.9, 1))])

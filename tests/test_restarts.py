@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpbook_course.problems import ks as problem
 from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.problems import restarts
 from dpbook_course.studies.e03 import perturbations as e03_perturbations
@@ -16,7 +17,7 @@ from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etdrk
 
 SETTINGS = {"dt": 0.5, "lengths": (1.0, 2.0)}
 COMMAND = "python -m make_states"
-SETS = ("train", "validation", *ks.SETTINGS["test_lengths"], "unit")
+SETS = ("train", "validation", *ks.test_lengths, "unit")
 
 
 @pytest.fixture
@@ -106,10 +107,10 @@ def test_other_settings_of_the_problem_are_refused_with_both_values(path):
 
 
 def test_the_problem_refuses_a_damaged_file(path, monkeypatch):
-    shutil.copy(ks.STATES, path)
-    monkeypatch.setitem(ks.SETTINGS, "warmup", 300)
+    shutil.copy(problem.STATES, path)
+    monkeypatch.setattr(ks, "warmup", 300)
     with pytest.raises(restarts.RestartError, match="made with warmup = 200, the problem states 300"):
-        restarts.load(path, ks._made_with(), ks.COMMAND)
+        restarts.load(path, ks.made_with(), problem.COMMAND)
 
 
 def test_between_restarts_the_solver_runs():
@@ -127,44 +128,42 @@ def test_between_restarts_the_solver_runs():
 @pytest.mark.parametrize("name", SETS)
 def test_the_stored_states_are_a_trajectory_of_the_reference(name):
     """From each to the next in double precision; single precision made them. A time step 1 % off is noticed."""
-    lengths, *_ = ks._described(name)
-    states = ks._restarts()[name].double()
+    lengths, *_ = ks.described(name)
+    states = ks.restarts()[name].double()
     if states.shape[1] == 1:
         pytest.skip("its only stored state is the first")
     number = states.shape[1] - 1
     lengths = lengths.double().repeat_interleave(number)
 
     def largest_gap(solver) -> float:
-        u = simulate(solver, states[:, :-1].flatten(0, 1), 1, warmup=ks.EVERY - 1, length=lengths)[:, -1]
+        u = simulate(solver, states[:, :-1].flatten(0, 1), 1, warmup=problem.EVERY - 1, length=lengths)[:, -1]
         then = states[:, 1:].flatten(0, 1)
         return float(((u - then).flatten(1).norm(dim=1) / then.flatten(1).norm(dim=1)).max())
 
-    s = ks.SETTINGS
     assert largest_gap(ks.reference_solver()) < 2e-4
-    assert largest_gap(KuramotoSivashinsky(s["num_points"], 1.01 * s["dt"], etdrk2, s["num_substeps"])) > 1e-2
+    assert largest_gap(KuramotoSivashinsky(ks.num_points, 1.01 * ks.dt, etdrk2, ks.num_substeps)) > 1e-2
 
 
 def test_single_precision_between_restarts_would_give_nearly_the_same():
-    states, lengths = ks.trajectories("inside")
-    first = ks.EVERY - ks.BEFORE  # a stored one
-    u = simulate(ks.reference_solver(), states[:, first], ks.EVERY - 1, length=lengths)
-    apart = (u - states[:, first:first + ks.EVERY]).flatten(2).norm(dim=2) / u.flatten(2).norm(dim=2)
+    states, lengths = ks.trajectories("inside").states, ks.trajectories("inside").length
+    first = problem.EVERY - problem.BEFORE  # a stored one
+    u = simulate(ks.reference_solver(), states[:, first], problem.EVERY - 1, length=lengths)
+    apart = (u - states[:, first:first + problem.EVERY]).flatten(2).norm(dim=2) / u.flatten(2).norm(dim=2)
     assert 0 < apart.max() < 2e-4
 
 
 def test_shapes_histories_and_sets():
-    s = ks.SETTINGS
     for name in SETS:
-        states, lengths = ks.trajectories(name)
+        states, lengths = ks.trajectories(name).states, ks.trajectories(name).length
         earlier = ks.with_history(name, 2).states
         assert torch.equal(earlier[:, 2:], states) and len(lengths) == len(states) and states.dtype == torch.float32
-    assert ks.trajectories("train").states.shape == (36, s["train_steps"] + 1, 1, s["num_points"])
-    assert ks.trajectories("unit").states.shape == (16, s["test_steps"] + 1, 1, s["num_points"])
+    assert ks.trajectories("train").states.shape == (36, ks.train_steps + 1, 1, ks.num_points)
+    assert ks.trajectories("unit").states.shape == (16, ks.test_steps + 1, 1, ks.num_points)
     with pytest.raises(ValueError, match="3 states before the first; 2 are stored"):
         ks.with_history("train", 3)
 
 
 def test_starts_of_perturbed_pairs_are_stored_for_the_seeds_of_the_study():
     assert set(e03_perturbations._stored()) == {f"seed {seed}" for seed in e03_perturbations.SPEC.seeds}
-    assert e03_perturbations._starts(0).shape == (e03_perturbations.SAMPLES, 1, ks.SETTINGS["num_points"])
+    assert e03_perturbations._starts(0).shape == (e03_perturbations.SAMPLES, 1, ks.num_points)
     assert torch.isfinite(e03_perturbations._starts(99)).all()  # of another seed: here and now

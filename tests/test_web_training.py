@@ -15,7 +15,7 @@ from dpbook_utils.data import random_fourier
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Pushforward, Truncated
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.noise import GaussianNoise
-from dpbook_utils.objectives import Objective
+from dpbook_utils.objectives import Objective, parameters_of
 from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.training import Gradients, fit
 
@@ -97,7 +97,7 @@ def parameters(system, coupling):
 
 def for_page(batch):
     """A batch as ``Training.load`` takes it."""
-    others = {name: x.tolist() for name, x in batch.items() if name not in ("u0", "reference")}
+    others = {name: x.tolist() for name, x in parameters_of(batch).items()}
     return {"u0": batch["u0"].flatten().tolist(), "parameters": others,
             "reference": [batch["reference"][:, k].flatten().tolist() for k in range(batch["reference"].shape[1])]}
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dpbook_utils.coupling import Additive
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Truncated
 from dpbook_utils.losses import TrajectoryLoss, at_steps
-from dpbook_utils.objectives import NoGradientPath, Objective, from_batch
+from dpbook_utils.objectives import NoGradientPath, Objective, from_batch, parameters_of
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1
 from dpbook_utils.physics.solver import solvers
 from dpbook_utils.rollout import Rollout, Sequential
@@ -103,7 +103,7 @@ def check_mended(objective: Objective | None, batch: Mapping[str, Tensor]) -> Fe
     except (NoGradientPath, ValueError, TypeError, RuntimeError) as error:
         return not_yet(f"The objective cannot be evaluated: {error}")
     with torch.no_grad():
-        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = parameters_of(batch)
         trajectory = rollout(batch["u0"], **parameters)
 
     def against(target: Tensor) -> Tensor:

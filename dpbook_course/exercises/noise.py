@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.noise import GaussianNoise, Perturbed
-from dpbook_utils.objectives import Objective
+from dpbook_utils.objectives import Objective, parameters_of
 from dpbook_utils.physics.solver import Solver, select
 
 from . import Feedback, not_yet, right
@@ -108,7 +108,7 @@ def check_moved(objective: Objective | None, batches, reference: Solver, sigma: 
 
 def _losses(objective: Objective, batch: Mapping[str, Tensor], reference: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
     """The objective's own loss, that of a moved target at every step, and that of the stored states."""
-    parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+    parameters = parameters_of(batch)
     trajectory = objective.rollout(batch["u0"], **parameters)
     before = torch.cat([batch["u0"].unsqueeze(1), trajectory[:, :-1]], 1)
     targets = torch.stack([reference(before[:, k], **select(reference, parameters))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Pushforward, Truncated
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
-from dpbook_utils.objectives import Objective
+from dpbook_utils.objectives import Objective, parameters_of
 from dpbook_utils.rollout import Rollout
 
 from . import Feedback, not_yet, right
@@ -20,7 +20,7 @@ def check_pushforward(loss: Callable | None, step: nn.Module, batch: Mapping[str
     if loss is None:
         return not_yet("Replace None by your function: loss(step, u0, reference, num_steps, **parameters).")
     u0, reference = batch["u0"], batch["reference"]
-    parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+    parameters = parameters_of(batch)
     try:
         found = loss(step, u0, reference, num_steps, **parameters)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -101,9 +101,9 @@ def _used(tree: ast.AST, aliases: dict[str, str]) -> set[str]:
     for node in attributes:
         root, *parts = ast.unparse(node).split(".")
         if id(node) not in parts_of_others and root in aliases:
-            name = _homes(aliases[root]).get(parts[0]) or f"{aliases[root]}.{parts[0]}"
-            for part in parts[1:]:
-                name = f"{name}.{part}" if _path(f"{name}.{part}") else name
+            name = aliases[root]
+            for part in parts:
+                name = _home(name, part) or name
             names.add(name)
     return _counted(names)
 
@@ -111,7 +111,7 @@ def _used(tree: ast.AST, aliases: dict[str, str]) -> set[str]:
 @functools.cache
 def _homes(package: str) -> dict[str, str]:
     """``{"Burgers": "dpbook_utils.physics.burgers"}`` of the names that a package has from its modules."""
-    path = ROOT / package / "__init__.pyi"
+    path = ROOT.joinpath(*package.split("."), "__init__.pyi")
     tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([])
     found = {}
     for node in ast.walk(tree):
@@ -120,6 +120,11 @@ def _homes(package: str) -> dict[str, str]:
                 home = ".".join(filter(None, [package, node.module]))
                 found[alias.name] = f"{home}.{alias.name}" if _path(f"{home}.{alias.name}") else home
     return found
+
+
+def _home(package: str, name: str) -> str | None:
+    """The module that a package has a name from, or that has this name in it; None for neither."""
+    return _homes(package).get(name) or (f"{package}.{name}" if _path(f"{package}.{name}") else None)
 
 
 def imported(tree: ast.AST, package: str) -> set[str]:
@@ -132,7 +137,7 @@ def imported(tree: ast.AST, package: str) -> set[str]:
             parents = package.split(".")
             base = ".".join([*parents[:len(parents) - node.level + 1], *filter(None, [node.module])]
                             if node.level else [node.module])
-            names |= {f"{base}.{alias.name}" if _path(f"{base}.{alias.name}") else base for alias in node.names}
+            names |= {_home(base, alias.name) or base for alias in node.names}
     return _counted(names)
 
 

@@ -10,7 +10,7 @@ in one byte, and u is off by at most U / 254 within the scale U.
 Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 06_long_horizons, 07_noise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,8 +18,14 @@ from torch import Tensor, nn
 
 from dpbook_utils import evaluation
 from dpbook_utils.diagnostics import gradient_growth
+from dpbook_utils.physics.solver import select
+from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import Setup
 
+from ..problems.problem import Trajectories
+from ..problems.steps import Bounded
+
+Regions = Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]]  # {region: (prediction, reference, u0, parameter)}
 REGIONS = ("inside", "below", "above")
 NUM_STEPS = 100
 EVERY = 2  # steps between two rows of a picture
@@ -28,6 +34,7 @@ BATCH = 16
 LARGEST_ERROR = 2.0
 LEVELS = 127
 BLOWN_UP = 255
+BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 SETTINGS = {"num_steps": NUM_STEPS, "every": EVERY, "horizons": HORIZONS, "batch": BATCH,
             "largest_error": LARGEST_ERROR, "levels": LEVELS}
 
@@ -53,8 +60,23 @@ def quantised(u: Tensor, scale: float) -> Tensor:
     return levels.where(u.abs() <= 2 * scale, torch.tensor(float(BLOWN_UP))).to(torch.uint8)
 
 
-def measured(regions: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]], num_seeds: int,
-           scale: float) -> dict[str, Tensor]:
+def predicted(step: nn.Module, tests: Mapping[str, Trajectories], num_steps: int = NUM_STEPS) -> Regions:
+    """What ``measured`` takes, of a step on test sets; a blown-up state stays at a bound."""
+    found, bounded = {}, Sequential(step, Bounded())
+    for region, (states, parameters) in tests.items():
+        (parameter,) = parameters.values()
+        pair = evaluation.predict(bounded, states, num_steps, **select(bounded, parameters))
+        found[region] = (*pair, states[:, 0], parameter)
+    return found
+
+
+def itself(tests: Mapping[str, Trajectories], num_steps: int = NUM_STEPS) -> Regions:
+    """The same of the reference, which no solver on the coarse grid may give."""
+    return {region: (states[:, 1:num_steps + 1], states[:, 1:num_steps + 1], states[:, 0], *parameters.values())
+            for region, (states, parameters) in tests.items()}
+
+
+def measured(regions: Regions, num_seeds: int, scale: float) -> dict[str, Tensor]:
     """The metrics of each region.
 
     Args:
@@ -81,13 +103,13 @@ def gradient_norms(setup: Setup, step: nn.Module, batch: Mapping[str, Tensor]) -
     return gradient_growth(replace(setup, sigma=0.0).objective(step), batch, HORIZONS).weights.T
 
 
-def without_training(regions: Callable[[], Mapping], scale: float) -> dict[str, Tensor]:
+def without_training(regions: Regions, scale: float) -> dict[str, Tensor]:
     """All metrics of a baseline."""
-    return {**measured(regions(), 1, scale), "gradient": torch.full((1, len(HORIZONS)), torch.nan),
+    return {**measured(regions, 1, scale), "gradient": torch.full((1, len(HORIZONS)), torch.nan),
             "diverged_at": torch.full((1,), -1)}
 
 
-def trained(setup: Setup, step: nn.Module, history, batch: Mapping[str, Tensor], regions: Mapping,
+def trained(setup: Setup, step: nn.Module, history, batch: Mapping[str, Tensor], regions: Regions,
             seeds: Sequence[int], scale: float) -> dict[str, Tensor]:
     """All metrics of a trained step."""
     return {**measured(regions, len(seeds), scale), "gradient": gradient_norms(setup, step, batch),

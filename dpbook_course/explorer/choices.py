@@ -15,7 +15,7 @@ from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import WARM_UP, Setup, warm_up
 
 from ..studies.e05.coupling import COUPLINGS
-from .problems import PROBLEMS, Problem
+from .problems import PROBLEMS, Playable
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Choices:
             arguments.choice("Playground", name, getattr(self, name), offered)
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> Playable:
         return PROBLEMS[self.pde]
 
     @property

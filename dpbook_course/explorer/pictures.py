@@ -53,8 +53,9 @@ def space_time(run: Run, previous: Run | None = None):
     fields = {"reference": reference, "P alone": known["P alone"][1], "this run": run.rollout,
               **({} if previous is None else {"previous run": previous.rollout})}
     xlabel, ylabel, label = problem.labels
-    return figures.space_time(fields, length=problem.length, duration=problem.dt * (len(reference) - 1), xlabel=xlabel,
-                              ylabel=ylabel, label=label, limit=1.2 * float(reference.abs().max()))
+    duration = problem.problem.dt * (len(reference) - 1)
+    return figures.space_time(fields, length=problem.length, duration=duration, xlabel=xlabel, ylabel=ylabel,
+                              label=label, limit=1.2 * float(reference.abs().max()))
 
 
 def _plots(run: Run, previous: Run | None) -> list[str]:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,44 +18,48 @@ from dpbook_utils.rollout import Sequential
 
 from ..problems import coarse_burgers
 from ..problems import kuramoto_sivashinsky as ks
+from ..problems.problem import Problem, Trajectories
 from ..problems.steps import Bounded, Persistence
 
 LONGEST = 16  # windows of this length for every unroll, so that all trainings see the same ones
 BATCH_SIZE = 16
 LARGEST_ERROR = 2.0  # a state without any relation to the reference has about 1.4
-KS_TEST_STEPS = 60
-
-
-class Tests(NamedTuple):
-    """states (samples, time, 1, x) with the initial ones first; physical parameters, one value per sample."""
-
-    states: Tensor
-    parameters: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A coarse solver that a small network corrects.
+class Playable:
+    """A problem of the course, with a network and tests that are small enough to play with.
 
     Attributes:
-        solver: builds the coarse solver P.   takes: the names of its parameters.
+        problem: has the coarse solver P and the data.   takes: the names of P's parameters.
         network: ``(seed, channels_out) -> N``.
-        batches: windows of the training data.   tests: what a trained step is judged with.
+        num_steps: of a test.   horizon: number of steps over which a mean error is stated.
         deviation: standard deviation of the training data, the unit of the noise.
-        horizon: number of steps over which a mean error is stated.
-        length, dt: extent of the first test's domain, and the time step.   labels: of x, time and u, with units.
+        length: extent of the first test's domain.   labels: of x, time and u, with units.
     """
 
-    solver: Callable[[], Solver]
+    problem: Problem
     takes: tuple[str, ...]
     network: Callable[[int, int], ConvResNet]
-    batches: Callable[[], Windows]
-    tests: Callable[[], Tests]
-    deviation: float
+    num_steps: int
     horizon: int
+    deviation: float
     length: float
-    dt: float
     labels: tuple[str, str, str]
+
+    @functools.cache
+    def solver(self) -> Solver:
+        """P, one object for all chains."""
+        return self.problem.coarse_solver()
+
+    def batches(self) -> Windows:
+        """Windows of the training data."""
+        return self.problem.windows((0,), LONGEST, BATCH_SIZE)
+
+    def tests(self) -> Trajectories:
+        """What a trained step is judged with."""
+        data = self.problem.trajectories("inside")
+        return data._replace(states=data.states[:, :self.num_steps + 1])
 
     def judge(self, step: nn.Module) -> tuple[Tensor, Tensor]:
         """The error at every step (time,), and the roll-out (time, x) of the first test with its initial state.
@@ -73,33 +76,19 @@ class Problem:
         return error.log().mean(0).exp(), torch.cat([states[0, :1], prediction[0]])[:, 0]
 
 
-def _ks_tests() -> Tests:
-    data = ks.trajectories("inside")
-    return Tests(data.states[:, :KS_TEST_STEPS + 1], {"length": data.lengths})
-
-
 def _ks_network(seed: int, channels_out: int) -> ConvResNet:
     """About 1,900 weights."""
     return ks.network(seed, width=12, num_blocks=2)
 
 
-def _burgers_tests() -> Tests:
-    data = coarse_burgers.trajectories("inside")
-    return Tests(data.states, {"viscosity": data.viscosities})
-
-
 PROBLEMS = {
-    "Kuramoto-Sivashinsky": Problem(
-        solver=functools.cache(ks.coarse_solver), takes=KuramotoSivashinsky.required, network=_ks_network,
-        batches=lambda: ks.windows((0,), LONGEST, BATCH_SIZE), tests=_ks_tests, deviation=1.31,
-        horizon=ks.SETTINGS["horizon"], length=ks.SETTINGS["test_lengths"]["inside"][0] * ks.SETTINGS["unit_length"],
-        dt=ks.SETTINGS["dt"], labels=("x", "time", "u")),
-    "Burgers": Problem(
-        solver=functools.cache(coarse_burgers.solver),
-        takes=(*Burgers.required, *Burgers.optional, *interpolated.parameters), network=coarse_burgers.network,
-        batches=lambda: coarse_burgers.windows((0,), LONGEST, BATCH_SIZE), tests=_burgers_tests, deviation=0.71,
-        horizon=coarse_burgers.SETTINGS["num_steps"], length=coarse_burgers.SETTINGS["length"],
-        dt=coarse_burgers.SETTINGS["dt"], labels=("x [m]", "time [s]", "u [m/s]")),
+    "Kuramoto-Sivashinsky": Playable(
+        ks, KuramotoSivashinsky.required, _ks_network, num_steps=60, horizon=ks.horizon, deviation=1.31,
+        length=ks.test_lengths["inside"][0] * ks.unit_length, labels=("x", "time", "u")),
+    "Burgers": Playable(
+        coarse_burgers, (*Burgers.required, *Burgers.optional, *interpolated.parameters), coarse_burgers.network,
+        num_steps=coarse_burgers.num_steps, horizon=coarse_burgers.num_steps, deviation=0.71,
+        length=coarse_burgers.length, labels=("x [m]", "time [s]", "u [m/s]")),
 }
 
 

@@ -27,7 +27,8 @@ class Run:
     Attributes:
         updates: how many were made.   ending: ``finished``, ``stopped`` or ``diverged``.
         seconds: wall-clock time of the training, data and pauses included [s].
-        errors: (time,) as ``Problem.judge`` has it.   rollout: (time, x) of the first test, the initial state included.
+        errors: (time,) as ``Playable.judge`` has it.
+        rollout: (time, x) of the first test, the initial state included.
     """
 
     choices: Choices

@@ -109,12 +109,12 @@ VIEWS = {
         "Explore: correcting a coarse Kuramoto-Sivashinsky solver", e04_rollouts.SPEC, f"{e04_rollouts.BUDGET} updates",
         WAVES, {(str(c.m), c.policy, c.placement, str(c.noise)): (c.name, e04_rollouts.BUDGET)
                 for c in e04_rollouts.CHOICES}, _nearest_waves,
-        e04_rollouts.SCALE, ks.SETTINGS["dt"], lambda value: value, lambda value: f"length {value:.3g}",
+        e04_rollouts.SCALE, ks.dt, lambda value: value, lambda value: f"length {value:.3g}",
         {"x": "x", "time": "", "u": "u", "region": "Domain lengths of the test"}),
     "coupling": View(
         "Explore: how the network enters a coarse Burgers solver", e05_rollouts.SPEC, f"{e05_rollouts.BUDGET} updates",
         FRONTS, {(c.coupling, str(c.m)): (c.name, e05_rollouts.BUDGET) for c in e05_rollouts.CHOICES}, lambda key: None,
-        e05_rollouts.SCALE, coarse_burgers.SETTINGS["dt"], lambda value: coarse_burgers.SETTINGS["length"],
+        e05_rollouts.SCALE, coarse_burgers.dt, lambda value: coarse_burgers.length,
         lambda value: f"viscosity {value:.3g} m^2/s",
         {"x": "x [m]", "time": " s", "u": "u [m/s]", "region": "Viscosities of the test"}),
     "data": View(
@@ -122,7 +122,7 @@ VIEWS = {
         f"{' or '.join(map(str, e02_rollouts.BUDGETS))} updates", SAMPLES,
         {(data.split()[0], loss, str(n)): (f"{data}, {loss}", n)
          for data in e02_rollouts.DATA for loss in e02_rollouts.LOSSES for n in e02_rollouts.BUDGETS}, lambda key: None,
-        e02_rollouts.SCALE, parametric_burgers.SETTINGS["dt"], lambda value: parametric_burgers.SETTINGS["length"],
+        e02_rollouts.SCALE, parametric_burgers.dt, lambda value: parametric_burgers.length,
         lambda value: f"viscosity {value:.3g} m^2/s",
         {"x": "x [m]", "time": " s", "u": "u [m/s]", "region": "Viscosities and amplitudes of the test"},
         {"inside": "inside the sampled domain", "edge": "on its edge", "outside": "outside"}),

@@ -1,7 +1,8 @@
-"""For every problem its solvers, data, network and metrics: ``course.problems.kuramoto_sivashinsky``."""
+"""The problems, each an object with its solvers, data, network and metrics: ``course.problems.kuramoto_sivashinsky``.
 
-from pkgutil import iter_modules
+``dir(course.problems)`` lists them. A new one is a class (``problem.Problem``) and a line in ``__init__.pyi``.
+"""
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, [module.name for module in iter_modules(__path__)])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ from dpbook_utils.graphs.graph import canonical, record, traceable_padding
 from dpbook_utils.graphs.simplify import simplify
 from dpbook_utils.losses import every_step, final_step
 from dpbook_utils.noise import GaussianNoise
-from dpbook_utils.objectives import Objective, from_batch, from_input
+from dpbook_utils.objectives import Objective, from_batch, from_input, parameters_of
 from dpbook_utils.physics.solver import select, solvers
 from dpbook_utils.rollout import operators
 
@@ -93,7 +93,7 @@ def export(objective: Objective, optimizer: torch.optim.Optimizer, example: Mapp
     chain = list(operators(rollout.step))
     if rollout.record_after != len(chain) - 1 or objective.num_members > 1:
         raise Unsupported("export: the state must be recorded at the end of the step, and the chain hold no ensemble")
-    parameters = rollout.prepare(u, {name: x for name, x in example.items() if name not in ("u0", "reference")})
+    parameters = rollout.prepare(u, parameters_of(example))
     weights = [w for w in objective.parameters() if w.requires_grad]
     ends = torch.tensor([0, *(w.numel() for w in weights)]).cumsum(0).tolist()
     places = dict(zip(weights, ends))

@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, Replace, SolverParameter
+from dpbook_utils.coupling import Replace
 from dpbook_utils.data import cell_averages, random_fourier, simulate
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
@@ -22,7 +22,7 @@ from dpbook_utils.rollout import Rollout, Sequential
 from ..problems import coarse_burgers
 from ..problems import kuramoto_sivashinsky as ks
 from ..studies.e01 import inverse as e01_inverse
-from ..studies.e05.coupling import bounded_viscosity
+from ..studies.e05 import coupling as e05
 from .bundle import as_json, runtime, text
 from .compiled import binary
 from .export import Library, export, forward
@@ -35,12 +35,7 @@ LEARNING_RATE, CLIP = 3e-3, 1.0
 NUM_STEPS, MOST_STEPS = 4, 16
 POLICIES = ("full", "cut", "truncated", "pushforward")
 
-COUPLINGS = {
-    "additive": lambda P, N: Sequential(P, Additive(N)),
-    "right-hand side": AdditiveRHS,
-    "multiplicative": lambda P, N: Sequential(P, Multiplicative(N)),
-    "viscosity": lambda P, N: SolverParameter(P, N, "local_viscosity", bounded_viscosity),
-}
+COUPLINGS = {name: e05.COUPLINGS[name] for name in ("additive", "right-hand side", "multiplicative", "viscosity")}
 TEXTS = {
     "additive": "u + N(u) after the solver", "right-hand side": "N(u) as a force inside the solver",
     "multiplicative": "u (1 + N(u)) after the solver", "viscosity": "N(u) as a local viscosity of the solver",
@@ -84,9 +79,9 @@ def _model(library: Library, objective: Objective, example: dict[str, Tensor]) -
 
 def burgers_solvers() -> tuple[TracedSolver, TracedSolver]:
     """The coarse solver of E05, and one sub-step of its reference."""
-    s = coarse_burgers.SETTINGS
-    return tuple(TracedSolver(Burgers(points, s["length"], s["dt"] / substeps, interpolated))
-                 for points, substeps in ((s["num_points"], 1), (s["fine_points"], s["fine_substeps"])))
+    s = coarse_burgers
+    return tuple(TracedSolver(Burgers(points, s.length, s.dt / substeps, interpolated))
+                 for points, substeps in ((s.num_points, 1), (s.fine_points, s.fine_substeps)))
 
 
 def burgers_chains() -> dict[str, nn.Module]:
@@ -99,29 +94,29 @@ def burgers_chains() -> dict[str, nn.Module]:
 
 def burgers(library: Library) -> dict:
     """The correction of E05: central on 32 cells against the same on 256 cells with 32 sub-steps."""
-    s, steps = coarse_burgers.SETTINGS, 64
+    s, steps = coarse_burgers, 64
     coarse, fine = burgers_solvers()
-    u, u_fine = (random_fourier(BATCH, points, modes=s["modes"], seed=0)
-                 for points in (s["num_points"], s["fine_points"]))
+    u, u_fine = (random_fourier(BATCH, points, modes=s.modes, seed=0)
+                 for points in (s.num_points, s.fine_points))
     viscosity = torch.linspace(*VISCOSITIES, BATCH)
     models = {name: _model(library, correction(step), {"u0": u, "viscosity": viscosity})
               for name, step in burgers_chains().items()}
     return {
-        "batch": BATCH, "points": s["num_points"], "models": models,
+        "batch": BATCH, "points": s.num_points, "models": models,
         "reference": forward(library, fine, u_fine, viscosity=viscosity),
-        "observe": forward(library, functools.partial(cell_averages, num_points=s["num_points"]), u_fine),
+        "observe": forward(library, functools.partial(cell_averages, num_points=s.num_points), u_fine),
         "solver": forward(library, coarse, u, viscosity=viscosity),
-        "data": {"points": s["fine_points"], "modes": s["modes"], "decay": 0, "amplitude": s["train"][2], "warmup": 0,
-                 "substeps": s["fine_substeps"], "lots": 4, "steps": steps, "testSteps": s["num_steps"],
+        "data": {"points": s.fine_points, "modes": s.modes, "decay": 0, "amplitude": s.train[2], "warmup": 0,
+                 "substeps": s.fine_substeps, "lots": 4, "steps": steps, "testSteps": s.num_steps,
                  "parameters": {"viscosity": list(VISCOSITIES)}},
-        "about": _about("Burgers", models, dx=s["length"] / s["num_points"], dt=s["dt"], T=s["num_steps"],
+        "about": _about("Burgers", models, dx=s.length / s.num_points, dt=s.dt, T=s.num_steps,
                         deviation=_deviation(simulate(coarse, u, steps, viscosity=viscosity)),
                         units={"x": "m", "t": "s", "u": "m/s"})}
 
 
 def ks_solvers() -> tuple[KuramotoSivashinskyMatrices, KuramotoSivashinskyMatrices]:
     """The coarse and the reference solver of E04, on a domain of length 16 pi."""
-    length = ks.SETTINGS["unit_length"]
+    length = ks.unit_length
     return tuple(KuramotoSivashinskyMatrices(solver, length) for solver in (ks.coarse_solver(), ks.reference_solver()))
 
 
@@ -133,19 +128,19 @@ def ks_chains() -> dict[str, nn.Module]:
 
 def kuramoto_sivashinsky(library: Library) -> dict:
     """The correction of E04 on one domain: ETD1 against ETDRK2."""
-    s = ks.SETTINGS
+    s = ks
     coarse, reference = ks_solvers()
-    u = random_fourier(BATCH, s["num_points"], modes=s["modes"], seed=0)
+    u = random_fourier(BATCH, s.num_points, modes=s.modes, seed=0)
     models = {name: _model(library, correction(step), {"u0": u}) for name, step in ks_chains().items()}
     steps, test_steps = 200, 40  # chaos: after some 30 units of time the start is forgotten
-    states = simulate(reference, u, steps, warmup=s["warmup"])
+    states = simulate(reference, u, steps, warmup=s.warmup)
     return {
-        "batch": BATCH, "points": s["num_points"], "models": models, "observe": None,
+        "batch": BATCH, "points": s.num_points, "models": models, "observe": None,
         "reference": forward(library, reference, u), "solver": forward(library, coarse, u),
-        "data": {"points": s["num_points"], "modes": s["modes"], "decay": 0, "amplitude": 1, "warmup": s["warmup"],
+        "data": {"points": s.num_points, "modes": s.modes, "decay": 0, "amplitude": 1, "warmup": s.warmup,
                  "substeps": 1, "lots": 4, "steps": steps, "testSteps": test_steps, "parameters": {}},
         "about": _about("Kuramoto-Sivashinsky", models, deviation=_deviation(states),
-                        dx=s["unit_length"] / s["num_points"], dt=s["dt"], T=test_steps,
+                        dx=s.unit_length / s.num_points, dt=s.dt, T=test_steps,
                         units={"x": "", "t": "", "u": ""})}
 
 

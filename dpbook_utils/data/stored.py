@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..files import expanded, explained, writable_folder
+from ..objectives import parameters_of
 from ..physics.trace import agree
 from .fresh import Fresh
 from .layout import STATES, Contents, StoreError, create, refusal
@@ -80,7 +81,7 @@ def _arrays(batch: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     if u0.shape != reference[:, 0].shape:
         raise ValueError(f"store: u0 has shape {tuple(u0.shape)}, the reference {tuple(reference.shape)}; a store "
                          "keeps them as one array in time: let the transform of Fresh give states of one shape")
-    parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+    parameters = parameters_of(batch)
     values = {STATES: torch.cat([u0.unsqueeze(1), reference], 1), **parameters}
     return {name: value.cpu().numpy() for name, value in values.items()}
 

@@ -1,6 +1,6 @@
 r"""Reconstructions of an initial state, for the explorer.   Chapter: 01_physics_as_loss.
 
-The problem is ``e01_physics_as_loss.Reconstruction``; N is the initial state itself. An optimiser minimises
+The problem is ``problems.reconstruction.Reconstruction``; N is the initial state itself. An optimiser minimises
 
     mse(P^16(u_0) - y) + w mse(du_0 / dx),    y = the true state at 0.5 s, with or without noise
 
@@ -60,10 +60,10 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Reconstruct with every seed, of start and noise; a budget is a number of iterations."""
     problem = Reconstruction()
     if variant == "reference":
-        return rollouts.without_training(lambda: compared(problem, problem.truth[None]), SCALE)
+        return rollouts.without_training(compared(problem, problem.truth[None]), SCALE)
     if variant in BASELINES:
         start = problem.truth[:1] if variant == "true start" else problem.observed
-        return rollouts.without_training(lambda: compared(problem, flow(problem, start)), SCALE)
+        return rollouts.without_training(compared(problem, flow(problem, start)), SCALE)
     found = torch.cat([reconstructed(problem, Choice(*SPEC.variants[variant]), seed, budget) for seed in seeds])
     return {**rollouts.measured(compared(problem, flow(problem, found)), len(seeds), SCALE),
             "gradient": gradients(problem, found), "diverged_at": torch.full((len(seeds),), -1)}

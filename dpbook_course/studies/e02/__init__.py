@@ -1,7 +1,7 @@
 """E02: a fixed data set, or fresh samples at every update?   Chapter: 02_solver_as_data."""
 
 from ...experiments.spec import Experiment
-from . import data, equality, rollouts, throughput, tuning
+from . import data, equality, rollouts, throughput
 from .verdict import CLAIMS
 
 EXPERIMENTS = (
@@ -9,5 +9,5 @@ EXPERIMENTS = (
     Experiment(equality.SPEC, equality.run),
     Experiment(throughput.SPEC, throughput.run),
     Experiment(rollouts.SPEC, rollouts.run),
-    Experiment(tuning.SPEC, tuning.run),
+    data.TUNING.experiment,
 )

@@ -20,20 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.data import Fresh
+from dpbook_utils.history import History
 from dpbook_utils.objectives import Objective
 from dpbook_utils.setups import Setup, train
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import parametric_burgers as problem
 from ...problems.steps import Baseline, Persistence
 from .design import BUDGETS, LONGER, SEEDS, SIZES
 
 NEW_SEED = 500  # of the samples that no training sees, above those of the training
 NUM_NEW = 16  # batches of them
-PER_TRAJECTORY = problem.SETTINGS["num_steps"]
-PER_BATCH = problem.SETTINGS["trajectories_per_batch"]
+PER_TRAJECTORY = problem.num_steps
+PER_BATCH = problem.trajectories_per_batch
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ SPEC = Specification(
     seeds=SEEDS, budgets={
         **{name: BUDGETS + tuple(longer for size, longer in LONGER.items() if size == row.num_trajectories)
            for name, row in _VARIANTS.items()}, **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**problem.METRICS, **TRAINING_METRICS,
+    metrics={**problem.metrics, **TRAINING_METRICS,
              "generation": "time of generating one batch, undisturbed, all seeds together [s]",
              "own_loss": "loss after the training, on samples of its own set; on new ones without a set",
              "new_loss": "loss after the training, on samples that no training has seen"},
-    settings={**problem.SETTINGS, "new_seed": NEW_SEED, "num_new": NUM_NEW, "curve_steps": problem.CURVE_STEPS},
+    settings={**problem.settings, "new_seed": NEW_SEED, "num_new": NUM_NEW, "curve_steps": problem.curve_steps},
     baselines=frozenset(_BASELINES),
     checks=(Task("16 stored, DP", 8, (0, 1)), Task("fresh, supervised", 8, (0, 1)), Task("P", 0, (0,))),
     checked=("one_step.inside", "error.inside", "error.edge", "error.outside"))
@@ -112,8 +113,8 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     if isinstance(row, Baseline):
         return {**problem.evaluate(row.step(), 1, row.num_points), **no_training(),
                 **dict.fromkeys(("generation", "own_loss", "new_loss"), torch.full((1,), torch.nan))}
-    networks, batches = problem.ensemble(seeds), data(row, seeds)
-    step, history = fitted(row, networks, batches, budget)
+    batches = data(row, seeds)
+    step, history = fitted(row, seeds, budget, batches)
     objective = row.setup.objective(step)
     new = problem.fresh([NEW_SEED + seed for seed in seeds], row.setup.num_steps)
     new_loss = mean_loss(objective, new, NUM_NEW)
@@ -132,9 +133,11 @@ def data(row: Variant, seeds: Sequence[int]) -> Repeated | Fresh:
     return Repeated(problem.fresh(seeds), row.num_trajectories // PER_BATCH, num_steps)
 
 
-def fitted(row: Variant, networks: nn.Module, batches: Repeated | Fresh, budget: int, progress: bool = False):
-    """(step, history) after training the networks on the batches (``data``)."""
-    step = problem.hybrid(networks)
+def fitted(row: Variant, seeds: Sequence[int], budget: int, batches: Repeated | Fresh | None = None,
+           progress: bool = False) -> tuple[nn.Module, History]:
+    """(step, history) after training the networks as the row says; ``batches``: its ``data``, if they are made."""
+    step = problem.hybrid(problem.ensemble(seeds))
+    batches = data(row, seeds) if batches is None else batches
     return step, train(row.setup, row.setup.objective(step), batches, budget, progress=progress)
 
 
@@ -152,3 +155,15 @@ def generation_seconds(batches: Fresh, count: int = 40) -> float:
         batches[k]
         seconds.append(time.perf_counter() - start)
     return float(np.quantile(seconds, 0.1))
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return problem.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(
+    SPEC, rows(), validation_error, "mean relative L2 error over 50 steps, on validation data", budget=750,
+    check=Task("16 stored, DP, rate 0.001", 8, (100, 101)), shared=lambda name: name.split(", ")[1],
+    settings=problem.settings)

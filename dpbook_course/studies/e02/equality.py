@@ -22,7 +22,7 @@ from ...experiments.spec import Specification, Task
 from ...problems import parametric_burgers as problem
 from .design import EQUALITY_BUDGET, SEEDS
 
-PER_BATCH = problem.SETTINGS["num_steps"] * problem.SETTINGS["trajectories_per_batch"]
+PER_BATCH = problem.num_steps * problem.trajectories_per_batch
 _VARIANTS = {"one step": 1, "four steps": 4}
 
 SPEC = Specification(
@@ -31,7 +31,7 @@ SPEC = Specification(
     metrics={"equal": "1 if all weights are equal, bit for bit, to those trained on stored outputs of P, else 0",
              "graph": "1 if what enters N in training with P in the chain ever has a graph, else 0",
              "distance": "norm of the difference of the weights, divided by the norm of their change in training"},
-    settings=problem.SETTINGS, checks=(Task("one step", 8, (0, 1)),), checked=("equal", "graph"))
+    settings=problem.settings, checks=(Task("one step", 8, (0, 1)),), checked=("equal", "graph"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ SPEC = Specification(
              "memory": "median time of taking a sample from memory, in batches of random ones [s]",
              "bytes": "size of a sample on the disk [byte]",
              "gpu": "1 if the solver ran on a GPU, else 0"},
-    settings={**problem.SETTINGS, "batch": BATCH, "num_batches": NUM_BATCHES},
+    settings={**problem.settings, "batch": BATCH, "num_batches": NUM_BATCHES},
     checks=(Task(substeps(1), 0, (0, 1)),), checked=("bytes",))
 
 

@@ -24,7 +24,7 @@ from dpbook_utils import evaluation
 from dpbook_utils.diagnostics import lyapunov_exponents
 from dpbook_utils.gradients import Truncated
 from dpbook_utils.history import History
-from dpbook_utils.objectives import from_batch, from_solver
+from dpbook_utils.objectives import from_batch, from_solver, parameters_of
 from dpbook_utils.rollout import Rollout
 from dpbook_utils.setups import Setup, train, warm_up
 
@@ -72,7 +72,7 @@ SPEC = Specification(
         "exponent": "leading Lyapunov exponent of the reference on these trajectories, steps 11 ... 60 [1/step]",
         "decorrelation": "mean first step with correlation below 0.8, at most 401",
         "diverged_at": "update at which the training diverged; -1 for none"},
-    settings={**ks.SETTINGS, "width": WIDTH, "num_blocks": NUM_BLOCKS, "unrolled": UNROLLED, "places": PLACES,
+    settings={**ks.settings, "width": WIDTH, "num_blocks": NUM_BLOCKS, "unrolled": UNROLLED, "places": PLACES,
               "region": REGION, "settled": SETTLED, "large": LARGE},
     checks=tuple(Task(name, 8, (0, 1)) for name in ("ONE", "STORED-8", "FRESH-8")), checked=("one_step",))
 
@@ -88,7 +88,7 @@ def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = Fal
     step = ks.hybrid(ks.ensemble(seeds, WIDTH, NUM_BLOCKS))
     batches = ks.windows(seeds, UNROLLED, row.setup.batch_size)
     if row.states == "another":
-        other, _ = fitted(_VARIANTS["ONE"], [s + ks.SETTINGS["batch_seed"] for s in seeds], budget, progress)
+        other, _ = fitted(_VARIANTS["ONE"], [s + ks.batch_seed for s in seeds], budget, progress)
         batches = Visited(other, batches, UNROLLED)
     targets = from_batch if row.states == "reference" else from_solver(ks.reference_solver())
     return step, train(row.setup, row.setup.objective(step, targets), batches, budget, progress=progress)
@@ -107,7 +107,7 @@ class Visited:
     @torch.no_grad()
     def __getitem__(self, k: int) -> Mapping[str, Tensor]:
         batch = self.windows[k]
-        parameters = {name: value for name, value in batch.items() if name not in ("u0", "reference")}
+        parameters = parameters_of(batch)
         later = Rollout(self.step, self.num_steps - 1)(batch["u0"], **parameters)
         states = torch.cat([batch["u0"][:, None], later], 1).flatten(0, 1)
         repeated = {name: value.repeat_interleave(self.num_steps, 0) for name, value in parameters.items()}
@@ -117,9 +117,9 @@ class Visited:
 def judge(step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
     """The metrics of a step with ``num_seeds`` members on the test trajectories."""
     data = ks.trajectories(REGION)
-    prediction, reference = evaluation.predict(step, data.states, length=data.lengths)
+    prediction, reference = evaluation.predict(step, data.states, **data.parameters)
     error = evaluation.relative_l2(prediction, reference)
-    lengths = torch.cat([data.lengths] * num_seeds)
+    lengths = torch.cat([data.length] * num_seeds)
     own, right, distance, disagreement = [], [], [], []
     for place in PLACES:
         u, r = prediction[:, place - 1], reference[:, place - 1]
@@ -129,7 +129,7 @@ def judge(step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
         distance.append(error[:, place - 1])
         disagreement.append((u - other).flatten(1).norm(dim=1) / r.flatten(1).norm(dim=1))
     decorrelated = evaluation.time_to_decorrelation(evaluation.correlation(prediction, reference),
-                                                    ks.SETTINGS["decorrelation"])
+                                                    ks.decorrelation)
     curve = _mean(error[:, :CURVE].T, num_seeds)
     return {"one_step": _mean(error[:, :1].T, num_seeds)[:, 0], "own_error": _mean(own, num_seeds),
             "reference_error": _mean(right, num_seeds), "distance": _mean(distance, num_seeds),
@@ -163,12 +163,12 @@ def exponent() -> Tensor:
     """Leading Lyapunov exponent of the reference solver, the mean over the test trajectories."""
     data = ks.trajectories(REGION)
     found = lyapunov_exponents(ks.reference_solver(), data.states[:, 0].double(), 50, warmup=SETTLED,
-                               length=data.lengths.double())
+                               length=data.length.double())
     return found.mean()
 
 
 def _mean(values, num_seeds: int) -> Tensor:
     """Geometric mean over each seed's samples, each at most 2: places x (seeds * samples) -> (seeds, places)."""
-    largest = ks.SETTINGS["largest_error"]
+    largest = ks.largest_error
     values = torch.stack(list(values)).double().nan_to_num(nan=largest).clamp(min=1e-12, max=largest)
     return values.log().unflatten(1, (num_seeds, -1)).mean(2).exp().T

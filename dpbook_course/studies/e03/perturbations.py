@@ -43,14 +43,14 @@ SPEC = Specification(
         "exponent": "leading Lyapunov exponent on the same trajectories, over the same steps as the slope [1/step]; "
                     "over 200 if there is no slope",
         "decorrelation": "mean first step with correlation below 0.8, at most 501"},
-    settings={**ks.SETTINGS, "samples": SAMPLES, "num_steps": NUM_STEPS, "warmup": WARMUP, "settled": SETTLED,
+    settings={**ks.settings, "samples": SAMPLES, "num_steps": NUM_STEPS, "warmup": WARMUP, "settled": SETTLED,
               "large": LARGE, "fewest": FEWEST, "factor": 1.0, "phase": "first pair"},
     checks=(Task("size 0.01", 0, (0, 1)),), checked=("exponent", "decorrelation"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Pairs of trajectories for every seed, all on the domain of the unit length."""
-    solver, length = ks.reference_solver(), ks.SETTINGS["unit_length"]
+    solver, length = ks.reference_solver(), ks.unit_length
     reference = simulate(solver, torch.cat([_starts(seed) for seed in seeds]), NUM_STEPS, length=length)
     perturbed = simulate(solver, perturb(reference[:, 0], SPEC.variants[variant], seeds), NUM_STEPS, length=length)
     norm = (perturbed - reference).flatten(2).norm(dim=2) / reference.flatten(2).norm(dim=2)
@@ -58,7 +58,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     phases = [exponential_phase(pairs) for pairs in norm]
     distance = norm.log().mean(1).exp()
     slopes = [slope(one, phase) for one, phase in zip(distance, phases)]
-    decorrelated = time_to_decorrelation(correlation(perturbed[:, 1:], reference[:, 1:]), ks.SETTINGS["decorrelation"])
+    decorrelated = time_to_decorrelation(correlation(perturbed[:, 1:], reference[:, 1:]), ks.decorrelation)
     return {"distance": distance[:, ::5], "slope": torch.tensor(slopes, dtype=torch.float64),
             "exponent": _exponents(solver, reference, phases, length),
             "decorrelation": decorrelated.double().unflatten(0, (len(seeds), SAMPLES)).mean(1)}
@@ -76,9 +76,9 @@ def _starts(seed: int) -> Tensor:
 
 def warmed_up(seed: int) -> Tensor:
     """(16, 1, x): states on the attractor, in double precision."""
-    u0 = random_fourier(SAMPLES, ks.SETTINGS["num_points"], modes=ks.SETTINGS["modes"],
-                        seed=ks.SETTINGS["batch_seed"] + seed, dtype=torch.float64)
-    return simulate(ks.reference_solver(), u0, 1, warmup=WARMUP, length=ks.SETTINGS["unit_length"])[:, 0]
+    u0 = random_fourier(SAMPLES, ks.num_points, modes=ks.modes,
+                        seed=ks.batch_seed + seed, dtype=torch.float64)
+    return simulate(ks.reference_solver(), u0, 1, warmup=WARMUP, length=ks.unit_length)[:, 0]
 
 
 @functools.cache

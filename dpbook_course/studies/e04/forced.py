@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dpbook_utils.history import History
 from dpbook_utils.setups import Setup, train
 
 from ...claims.effects import PairedRatio, paired_ratio
 from ...claims.findings import common_seeds, per_seed
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import forced_burgers as problem
 from ...problems.steps import Baseline, Persistence
 from .unrolling import rows as e04_rows
@@ -42,8 +43,8 @@ SPEC = Specification(
     id="e04_forced", title="One step or many: a driven flow without chaos", chapter="03_unrolling",
     variants={**_VARIANTS, **_BASELINES}, seeds=SEEDS,
     budgets={**dict.fromkeys(_VARIANTS, BUDGETS), **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**problem.METRICS, **TRAINING_METRICS},
-    settings={**problem.SETTINGS, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
+    metrics={**problem.metrics, **TRAINING_METRICS},
+    settings={**problem.settings, "longest": LONGEST, "network": (WIDTH, NUM_BLOCKS)}, baselines=frozenset(_BASELINES),
     checks=(Task("WIG-3", 8, (0, 1)), Task("P", 0, (0,))),
     checked=("error.inside", "error.below", "error.above", "long_error.inside"))
 
@@ -53,16 +54,25 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
         return {**problem.evaluate(row.step(), 1, row.num_points), **no_training()}
-    networks = problem.ensemble(seeds, WIDTH, NUM_BLOCKS)
-    step, history = fitted(row, networks, seeds, budget)
+    step, history = fitted(row, seeds, budget)
     return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 
 
-def fitted(setup: Setup, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
+def fitted(setup: Setup, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
     """(step, history) after training the networks."""
-    step = problem.hybrid(networks)
+    step = problem.hybrid(problem.ensemble(seeds, WIDTH, NUM_BLOCKS))
     batches = problem.windows(seeds, LONGEST, setup.batch_size)
     return step, train(setup, setup.objective(step), batches, budget, progress=progress)
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return problem.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(SPEC, rows(), validation_error, "mean relative L2 error over 12 steps, on validation data", budget=750,
+                check=Task("WIG-3, rate 0.001", 8, (100, 101)))
 
 
 def ratios(frame, a: str = "WIG-8", b: str = "ONE", metric: str = "error.inside") -> dict[int, PairedRatio]:

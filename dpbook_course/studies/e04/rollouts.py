@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from dpbook_utils import evaluation
-from dpbook_utils.physics.solver import select
-from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import Setup
 
 from ...experiments import rollouts
+from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import kuramoto_sivashinsky as ks
-from ...problems.steps import Bounded, Persistence
+from ...problems.problem import Trajectories
+from ...problems.steps import Persistence
 from . import unrolling as e04
 
 BUDGET = 1500
@@ -54,13 +53,12 @@ def setup(choice: Choice) -> Setup:
     return replace(e04.variants()[row].setup, sigma=choice.noise * e04.SIGMA)
 
 
-BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 SPEC = Specification(
     id="e04_rollouts", title="Roll-outs of E04 for the explorer", chapter="03_unrolling",
     variants={**{choice.name: setup(choice) for choice in CHOICES}, **BASELINES}, seeds=SEEDS,
     budgets={**{choice.name: (BUDGET,) for choice in CHOICES}, **dict.fromkeys(BASELINES, (0,))},
     metrics=rollouts.metrics("length of the domain"),
-    settings={**ks.SETTINGS, **rollouts.SETTINGS, "longest": e04.LONGEST, "width": 16, "num_blocks": 4, "scale": SCALE},
+    settings={**ks.settings, **rollouts.SETTINGS, "longest": e04.LONGEST, "width": 16, "num_blocks": 4, "scale": SCALE},
     # A roll-out over 100 steps depends on rounding, because the flow is chaotic, and the solver alone blows up: E04
     # checks solver and trainings, and here the data and their measures are checked.
     baselines=frozenset(BASELINES), checks=(Task("persistence", 0, (0,)),), checked=("error.inside", "error.above"))
@@ -70,11 +68,11 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and roll out one variant; every metric has one entry per seed."""
     if variant in BASELINES:
         step = {"reference": ks.reference_solver, "P": ks.coarse_solver, "persistence": Persistence}[variant]()
-        return rollouts.without_training(lambda: predicted(step), SCALE)
+        return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
     row = e04.Variant(SPEC.variants[variant])
-    step, history = e04.fitted(row, ks.ensemble(seeds, row.width, row.num_blocks), seeds, budget)
+    step, history = e04.fitted(row, seeds, budget)
     batch = ks.windows(seeds, max(rollouts.HORIZONS), rollouts.BATCH)[0]
-    return rollouts.trained(row.setup, step, history, batch, predicted(step), seeds, SCALE)
+    return rollouts.trained(row.setup, step, history, batch, rollouts.predicted(step, tests()), seeds, SCALE)
 
 
 def cost(variant: str, budget: int) -> float:
@@ -83,12 +81,5 @@ def cost(variant: str, budget: int) -> float:
     return budget * (1 + steps)
 
 
-def predicted(step: nn.Module) -> dict[str, tuple[Tensor, ...]]:
-    """``{region: (prediction, reference, u0, length)}``; a blown-up state stays at a bound."""
-    found = {}
-    for region in rollouts.REGIONS:
-        states, lengths = ks.trajectories(region)
-        pair = evaluation.predict(Sequential(step, Bounded()), states[:, :rollouts.NUM_STEPS + 1],
-                                  **select(step, {"length": lengths}))
-        found[region] = (*pair, states[:, 0], lengths)
-    return found
+def tests() -> dict[str, Trajectories]:
+    return {region: ks.trajectories(region) for region in rollouts.REGIONS}

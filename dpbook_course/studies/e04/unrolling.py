@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from dpbook_utils.gradients import NoSolverGradient, Pushforward, Truncated
+from dpbook_utils.history import History
 from dpbook_utils.losses import final_step
 from dpbook_utils.objectives import from_batch, from_solver
 from dpbook_utils.setups import Setup, train, warm_up
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import kuramoto_sivashinsky as ks
-from ...problems.kuramoto_sivashinsky import Baseline
+from ...problems.ks import Baseline
 from .design import BUDGETS, BUDGETS_ONE
 
 SEEDS = (0, 1, 2, 3, 4, 5)
@@ -95,8 +96,8 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e04", title="One step or many", chapter="03_unrolling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: _budgets(name, variant) for name, variant in _VARIANTS.items()},
-    metrics={**ks.METRICS, **TRAINING_METRICS},
-    settings={**ks.SETTINGS, "longest": LONGEST},
+    metrics={**ks.metrics, **TRAINING_METRICS},
+    settings={**ks.settings, "longest": LONGEST},
     baselines=frozenset(name for name, variant in _VARIANTS.items() if isinstance(variant, Baseline)),
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "NOISE", "PUSHFORWARD-3", "NOG-3", "WIG-3", "DIVERTED-3", "predictor, WIG-3")),
@@ -108,15 +109,25 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
         return {**ks.evaluate(row.step(), 1), **no_training()}
-    networks = ks.ensemble(seeds, row.width, row.num_blocks)
-    step, history = fitted(row, networks, seeds, budget)
+    step, history = fitted(row, seeds, budget)
     return {**ks.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 
 
-def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
+def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
     """(step, history) after training the networks as the row says."""
+    networks = ks.ensemble(seeds, row.width, row.num_blocks)
     step = ks.predictor(networks) if row.predictor else ks.hybrid(networks)
     targets = from_solver(ks.reference_solver()) if row.diverted else from_batch
     batches = ks.windows(seeds, LONGEST, row.setup.batch_size)
     objective = row.setup.objective(step, targets)
     return step, train(row.setup, objective, batches, budget, noise_seed=seeds[0], progress=progress)
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return ks.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(SPEC, rows(), validation_error, "mean relative L2 error over 12 steps, on validation data", budget=1000,
+                check=Task("ONE, rate 0.001", 8, (100, 101)))

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.coupling import Additive, AdditiveRHS, Multiplicative, SolverParameter
+from dpbook_utils.history import History
 from dpbook_utils.physics.advection import Interpolated
 from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import Setup, train
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import coarse_burgers as problem
 from ...problems.steps import Persistence, Rate
 from .design import BUDGETS
@@ -44,7 +45,7 @@ def as_it_is(output: Tensor) -> Tensor:
 
 def times_dt(network: nn.Module) -> Rate:
     """The output counts dt times as much, as that of the right-hand side does."""
-    return Rate(network, problem.SETTINGS["dt"])
+    return Rate(network, problem.dt)
 
 
 COUPLINGS: dict[str, Callable[[nn.Module, nn.Module], nn.Module]] = {
@@ -79,7 +80,7 @@ class Baseline:
 
 def chain(coupling: str, networks: nn.Module) -> nn.Module:
     """One step of the hybrid."""
-    return COUPLINGS[coupling](problem.solver(), networks)
+    return COUPLINGS[coupling](problem.coarse_solver(), networks)
 
 
 def ensemble(coupling: str, seeds: Sequence[int]) -> nn.Module:
@@ -111,7 +112,7 @@ LEARNING_RATES = {
 def variants() -> dict[str, Variant | Baseline]:
     found = {name: at_rate(row, LEARNING_RATES[name])
              for name, row in rows().items()}
-    return found | {"persistence": Baseline(None), "P": Baseline(problem.SETTINGS["num_points"]),
+    return found | {"persistence": Baseline(None), "P": Baseline(problem.num_points),
                     "P, 64 points": Baseline(64, 2), "P, 128 points": Baseline(128, 4)}
 
 
@@ -119,8 +120,8 @@ _VARIANTS = variants()
 SPEC = Specification(
     id="e05", title="How the network's output enters", chapter="04_coupling", variants=_VARIANTS, seeds=SEEDS,
     budgets={name: (0,) if isinstance(row, Baseline) else BUDGETS for name, row in _VARIANTS.items()},
-    metrics={**problem.METRICS, **TRAINING_METRICS},
-    settings={**problem.SETTINGS, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
+    metrics={**problem.metrics, **TRAINING_METRICS},
+    settings={**problem.settings, "longest": LONGEST, "largest_viscosity": LARGEST_VISCOSITY},
     baselines=frozenset(name for name, row in _VARIANTS.items() if isinstance(row, Baseline)),
     checks=(*(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "additive, ONE", "additive, WIG-8", "viscosity, ONE", "interpolation, ONE")), Task("P, 64 points", 0, (0,))),
@@ -131,15 +132,26 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        points = row.num_points or problem.SETTINGS["num_points"]
+        points = row.num_points or problem.num_points
         step = problem.refined(points, row.num_substeps) if row.num_points else Persistence()
         return {**problem.evaluate(step, 1, points), **no_training()}
     step, history = fitted(row, seeds, budget)
     return {**problem.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 
 
-def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False):
+def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
     """(step, history) after training the networks as the row says."""
     step = chain(row.coupling, ensemble(row.coupling, seeds))
     batches = problem.windows(seeds, LONGEST, row.setup.batch_size)
     return step, train(row.setup, row.setup.objective(step), batches, budget, progress=progress)
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return problem.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(
+    SPEC, rows(), validation_error, "mean relative L2 error over 100 steps, on validation data", budget=750,
+    check=Task("additive, ONE, rate 0.001", 8, (100, 101)), grid=(3e-4, 1e-3, 3e-3, 1e-2), seeds=(100, 101, 102))

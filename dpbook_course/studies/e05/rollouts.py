@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...experiments import rollouts
+from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import coarse_burgers as problem
+from ...problems.problem import Trajectories
 from ...problems.steps import Persistence
 from . import coupling as e05
 
@@ -30,14 +32,13 @@ class Choice(NamedTuple):
 
 
 CHOICES = tuple(Choice(coupling, m) for coupling in COUPLINGS for m in (1, e05.LONGEST))
-BASELINES = {"reference": "the reference itself", "P": "the solver alone", "persistence": "the state stays as it is"}
 _TUNED = e05.variants()
 SPEC = Specification(
     id="e05_rollouts", title="Roll-outs of E05 for the explorer", chapter="04_coupling",
     variants={**{choice.name: _TUNED[choice.name] for choice in CHOICES}, **BASELINES}, seeds=SEEDS,
     budgets={**{choice.name: (BUDGET,) for choice in CHOICES}, **dict.fromkeys(BASELINES, (0,))},
     metrics=rollouts.metrics("viscosity [m^2/s]"),
-    settings={**problem.SETTINGS, **rollouts.SETTINGS, "longest": e05.LONGEST,
+    settings={**problem.settings, **rollouts.SETTINGS, "longest": e05.LONGEST,
               "largest_viscosity": e05.LARGEST_VISCOSITY, "scale": SCALE},
     baselines=frozenset(BASELINES), checks=(Task("additive, ONE", 8, (0, 1)),), checked=("error.inside", "gradient"))
 
@@ -45,14 +46,14 @@ SPEC = Specification(
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and roll out one variant; every metric has one entry per seed."""
     if variant == "reference":
-        return rollouts.without_training(itself, SCALE)
+        return rollouts.without_training(rollouts.itself(tests()), SCALE)
     if variant in BASELINES:
-        step = problem.solver() if variant == "P" else Persistence()
-        return rollouts.without_training(lambda: predicted(step), SCALE)
+        step = problem.coarse_solver() if variant == "P" else Persistence()
+        return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
     row = SPEC.variants[variant]
     step, history = e05.fitted(row, seeds, budget)
     batch = problem.windows(seeds, max(rollouts.HORIZONS), rollouts.BATCH)[0]
-    return rollouts.trained(row.setup, step, history, batch, predicted(step), seeds, SCALE)
+    return rollouts.trained(row.setup, step, history, batch, rollouts.predicted(step, tests()), seeds, SCALE)
 
 
 def cost(variant: str, budget: int) -> float:
@@ -60,19 +61,5 @@ def cost(variant: str, budget: int) -> float:
     return budget * (1 + (0 if variant in BASELINES else SPEC.variants[variant].setup.num_steps))
 
 
-def predicted(step: nn.Module) -> dict[str, tuple[Tensor, ...]]:
-    """``{region: (prediction, reference, u0, viscosity)}`` on the coarse grid."""
-    return {region: (*problem.predict(step, data), data.states[:, 0], data.viscosities)
-            for region, data in _data().items()}
-
-
-def itself() -> dict[str, tuple[Tensor, ...]]:
-    """The same for the reference, which no solver on the coarse grid gives."""
-    return {region: (data.states[:, 1:], data.states[:, 1:], data.states[:, 0], data.viscosities)
-            for region, data in _data().items()}
-
-
-def _data() -> dict[str, problem.Trajectories]:
+def tests() -> dict[str, Trajectories]:
     return {region: problem.trajectories(region) for region in rollouts.REGIONS}
-
-

@@ -29,8 +29,8 @@ def best_additive(frame: pandas.DataFrame, training: str, budget: int, metric: s
     return pandas.concat(forms, axis=1).min(axis=1)
 
 
-def compare(frame: pandas.DataFrame, coupling: str, training: str, budget: int, region: str,
-            against: str | None = None) -> Finding:
+def coupling_ratio(frame: pandas.DataFrame, coupling: str, training: str, budget: int, region: str,
+                   against: str | None = None) -> Finding:
     """The error of a coupling against that of another one, by default the best form of additive coupling."""
     metric = f"error.{region}"
     other = (best_additive(frame, training, budget, metric) if against is None
@@ -42,7 +42,7 @@ def compare(frame: pandas.DataFrame, coupling: str, training: str, budget: int, 
 def decide_coupling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     """C11: multiplicative and parameter couplings against additive ones."""
     frame = frames["e05"]
-    found = {(coupling, training, region, budget): compare(frame, coupling, training, budget, region)
+    found = {(coupling, training, region, budget): coupling_ratio(frame, coupling, training, budget, region)
              for coupling in OTHERS for training in TRAININGS for region in REGIONS for budget in BUDGETS}
     effects = tuple(found[key].effect for key in found if key[3] == BUDGETS[-1])
     num_seeds, budget = min(f.num_seeds for f in found.values()), f"{BUDGETS[-1]:,} updates, and {BUDGETS[0]:,}"

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from dpbook_utils.coupling import Additive
 from dpbook_utils.gradients import FullGradient, NoSolverGradient
+from dpbook_utils.history import History
 from dpbook_utils.losses import TrajectoryLoss, at_steps, final_step
 from dpbook_utils.objectives import Objective, from_batch, from_solver
 from dpbook_utils.rollout import Rollout, Sequential
@@ -33,7 +34,7 @@ from dpbook_utils.setups import Setup, train, warm_up
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.tuning import Tuning, at_rate
 from ...problems import kuramoto_sivashinsky as ks
 from .design import BUDGETS, SEEDS
 
@@ -99,16 +100,15 @@ _VARIANTS = {name: at_rate(row, LEARNING_RATES[name])
 SPEC = Specification(
     id="e06", title="Where the loss sits", chapter="05_loss_placement", variants=_VARIANTS, seeds=SEEDS,
     budgets=dict.fromkeys(_VARIANTS, BUDGETS),
-    metrics={**ks.METRICS, **TRAINING_METRICS},
-    settings={**ks.SETTINGS, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
+    metrics={**ks.metrics, **TRAINING_METRICS},
+    settings={**ks.settings, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in ("residual, WIG", "N first, after P, WIG")),
     checked=("one_step.inside", "one_step.below", "one_step.above"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
-    networks = ks.ensemble(seeds, WIDTH, NUM_BLOCKS)
-    step, history = fitted(SPEC.variants[variant], networks, seeds, budget)
+    step, history = fitted(SPEC.variants[variant], seeds, budget)
     return {**ks.evaluate(step, len(seeds)), **training_metrics(history, budget, len(seeds))}
 
 
@@ -134,8 +134,19 @@ def tested_step(row: Variant, networks: nn.Module) -> Sequential:
     return ks.hybrid(networks)
 
 
-def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int, progress: bool = False):
+def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:
     """(step, history) after training the networks as the row says."""
+    networks = ks.ensemble(seeds, WIDTH, NUM_BLOCKS)
     batches = ks.windows(seeds, NUM_STEPS, row.setup.batch_size)
     history = train(row.setup, objective(row, networks), batches, budget, noise_seed=seeds[0], progress=progress)
     return tested_step(row, networks), history
+
+
+def validation_error(row, seeds: Sequence[int], budget: int) -> Tensor:
+    """(seeds,): after a training."""
+    step, _ = fitted(row, seeds, budget)
+    return ks.validation_error(step, len(seeds))
+
+
+TUNING = Tuning(SPEC, rows(), validation_error, "mean relative L2 error over 12 steps, on validation data", budget=750,
+                check=Task("sparse, WIG, rate 0.001", 40, (100, 101)))

@@ -61,7 +61,7 @@ SPEC = Specification(
              "equal": "1 if all gradients equal, bit for bit, those of the plain way (or of a repetition), else 0, as "
                       "after an overflow"},
     settings={"batch": BATCH, "length": LENGTH, "width": e07.WIDTH, "num_blocks": e07.NUM_BLOCKS,
-              "num_points": ks.SETTINGS["num_points"]},
+              "num_points": ks.num_points},
     checks=(Task("checkpointed, m=4", 0, (0, 1)),), checked=("equal",))
 
 
@@ -136,7 +136,7 @@ def _processor_time(gradients: Gradients, batch: dict[str, Tensor]) -> float:
 
 def example(num_steps: int, seed: int) -> dict[str, Tensor]:
     """Random states, and as their reference the states themselves."""
-    u0 = random_fourier(BATCH, ks.SETTINGS["num_points"], modes=ks.SETTINGS["modes"], seed=seed)
+    u0 = random_fourier(BATCH, ks.num_points, modes=ks.modes, seed=seed)
     return {"u0": u0, "reference": u0[:, None].expand(-1, num_steps, -1, -1),
             "length": torch.full((BATCH,), LENGTH)}
 

@@ -50,7 +50,7 @@ SPEC = Specification(
         "size": "largest |u_m| over the samples, divided by that of the reference's states",
         "exponent": "leading Lyapunov exponent on the same states, steps 17 ... 128 [1/step]; NaN if there is none",
     },
-    settings={**ks.SETTINGS, "horizons": HORIZONS, "batch": BATCH, "factor": FACTOR, "heat": HEAT, "width": e07.WIDTH,
+    settings={**ks.settings, "horizons": HORIZONS, "batch": BATCH, "factor": FACTOR, "heat": HEAT, "width": e07.WIDTH,
               "num_blocks": e07.NUM_BLOCKS, "first": FIRST,
               "trained": e07.combination(8)},
     checks=(Task("heat, trained", 8, (0, 1)),),
@@ -74,9 +74,9 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
 def states(seeds: Sequence[int], num_steps: int = max(HORIZONS)) -> dict[str, Tensor]:
     """For each seed ``BATCH`` states on the attractor of one domain, with the reference that follows them."""
     data = ks.trajectories("train")
-    chosen = data.lengths == ks.SETTINGS["unit_length"] * FACTOR
-    windows = Windows(data.states[chosen], num_steps, BATCH, seeds=[ks.SETTINGS["batch_seed"] + s for s in seeds],
-                      length=data.lengths[chosen])
+    chosen = data.length == ks.unit_length * FACTOR
+    windows = Windows(data.states[chosen], num_steps, BATCH, seeds=[ks.batch_seed + s for s in seeds],
+                      length=data.length[chosen])
     return windows[0]
 
 
@@ -106,7 +106,7 @@ def heat(seeds: Sequence[int], budget: int) -> tuple[nn.Module, dict[str, Tensor
         ConvResNet(1, 1, 1, width=e07.WIDTH, num_blocks=e07.NUM_BLOCKS, output_scale=e07.SMALL, seed=s)
         for s in seeds])))
     weaker = 0.9 * batch["diffusivity"]
-    data = decay(ks.SETTINGS["batch_seed"])["reference"]
+    data = decay(ks.batch_seed)["reference"]
     pairs = [{"u0": data[:, k], "reference": data[:, k + 1:k + 2], "diffusivity": weaker} for k in range(40)]
     train(e07.combination(1).setup, e07.combination(1).setup.objective(step), pairs, budget)
     return step, {**batch, "diffusivity": weaker}

@@ -99,13 +99,13 @@ SPEC = Specification(
     id="e07", title="Long horizons", chapter="06_long_horizons", variants=_VARIANTS, seeds=(0, 1, 2, 3, 4, 5),
     budgets={name: (BUDGET, LONG_BUDGET) if name in {f"m={m}" for m in HORIZONS if m <= 16} else (BUDGET,)
              for name in _VARIANTS},
-    metrics={**ks.METRICS, "validation": "mean relative L2 error over 12 steps, on validation data",
+    metrics={**ks.metrics, "validation": "mean relative L2 error over 12 steps, on validation data",
              "losses": "training loss at 32 updates, evenly spaced in the logarithm; NaN after a divergence",
              "diverged_at": "update at which the training diverged; -1 for none",
              "gradient_norms": "median, 90 %, 99 % and 100 % quantile of the gradient's norm before clipping",
              "long_gradients": "fraction of the updates with a gradient norm above 1",
              "seconds": "wall-clock time of the training, all seeds together [s]"},
-    settings={**ks.SETTINGS, "width": WIDTH, "num_blocks": NUM_BLOCKS, "longest": max(HORIZONS)},
+    settings={**ks.settings, "width": WIDTH, "num_blocks": NUM_BLOCKS, "longest": max(HORIZONS)},
     checks=tuple(Task(name, 8, (0, 1)) for name in ("m=1", "bare + warm-up, m=8", "m=8 with truncation")),
     checked=("one_step.inside", "validation"))
 

@@ -29,11 +29,11 @@ from dpbook_utils.setups import Setup, warm_up
 
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import no_training
-from ...problems import ks_history as e08_history
 from ...problems import kuramoto_sivashinsky as ks
-from ...problems.kuramoto_sivashinsky import Baseline
+from ...problems.frames import NUM_FRAMES, ks_history
+from ...problems.ks import Baseline
 from . import rows as e08_rows
-from .design import GRID, LONG, LONGER, PER_UPDATE, REGIONS, SEEDS, SHORT, SIGMAS, name
+from .design import GRID, LONG, LONGER, PER_UPDATE, SEEDS, SHORT, SIGMAS, name
 from .rows import RATE, Noise, Phases, Variant
 
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
@@ -73,9 +73,9 @@ _VARIANTS = {"ONE": Variant(ONE), "history": Variant(ONE), "history, WIG-3": Var
 SPEC = Specification(
     id="e08", title="Noise", chapter="07_noise", variants={**_VARIANTS, **_BASELINES}, seeds=SEEDS,
     budgets={**_BUDGETS, **dict.fromkeys(_BASELINES, (0,))},
-    metrics={**ks.METRICS, **e08_rows.extra_metrics(REGIONS)},
-    settings={**ks.SETTINGS, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS),
-              "num_frames": e08_history.NUM_FRAMES, "measured": e08_rows.MEASURED},
+    metrics={**ks.metrics, **e08_rows.extra_metrics(ks.regions)},
+    settings={**ks.settings, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS),
+              "num_frames": NUM_FRAMES, "measured": e08_rows.MEASURED},
     baselines=frozenset(_BASELINES),
     checks=(Task(name("walk", 1e-2), 8, (0, 1)),),
     checked=("one_step.inside", "validation"))
@@ -85,8 +85,8 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
-        return {**e08_rows.measured(ks, row.step(), 1, REGIONS), **no_training()}
-    return e08_rows.run(e08_history if on_history(variant) else ks, row, seeds, budget, REGIONS, LONGEST)
+        return {**e08_rows.measured(ks, row.step(), 1), **no_training()}
+    return e08_rows.run(ks_history if on_history(variant) else ks, row, seeds, budget, LONGEST)
 
 
 def cost(variant: str, budget: int) -> float:

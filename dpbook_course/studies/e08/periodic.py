@@ -1,6 +1,6 @@
 """E08 where the flow is periodic: does noise suffice there?   Chapter: 07_noise.
 
-The rows of ``e08_noise``, reduced: white noise on the input of ONE, and on the iterations of WIG-3, on the problem of
+The rows of ``noise``, reduced: white noise on the input of ONE, and on the iterations of WIG-3, on the problem of
 ``periodic_waves``. Its largest budget has three of the six sigmas, and WIG-3 two, at the smaller budget alone. The
 learning rate is that of the chaotic case.
 
@@ -20,7 +20,6 @@ from .design import LONG, PERIODIC_GRID, SEEDS, SHORT, name
 from .noise import LONGEST, ONE, UNROLLED, WIG_8, noisy
 from .rows import Variant
 
-REGIONS = ("inside",)
 _BASELINES = {"persistence": Persistence, "P": problem.coarse_solver}
 _VARIANTS = {"ONE": Variant(ONE), **{policy: Variant(setup) for policy, setup in UNROLLED.items()},
              "WIG-8": Variant(WIG_8)}
@@ -32,8 +31,8 @@ for family, grid in PERIODIC_GRID.items():
 
 SPEC = Specification(
     id="e08_periodic", title="Noise, on a periodic flow", chapter="07_noise", variants={**_VARIANTS, **_BASELINES},
-    seeds=SEEDS, budgets=_BUDGETS, metrics={**problem.METRICS, **e08_rows.extra_metrics(REGIONS)},
-    settings={**problem.SETTINGS, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)},
+    seeds=SEEDS, budgets=_BUDGETS, metrics={**problem.metrics, **e08_rows.extra_metrics(problem.regions)},
+    settings={**problem.settings, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)},
     baselines=frozenset(_BASELINES), checks=(Task("WIG-3", 8, (0, 1)),), checked=("one_step.inside", "validation"))
 
 
@@ -41,8 +40,8 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
     row = SPEC.variants[variant]
     if variant in _BASELINES:
-        return {**e08_rows.measured(problem, row(), 1, REGIONS), **no_training()}
-    return e08_rows.run(problem, row, seeds, budget, REGIONS, LONGEST)
+        return {**e08_rows.measured(problem, row(), 1), **no_training()}
+    return e08_rows.run(problem, row, seeds, budget, LONGEST)
 
 
 def cost(variant: str, budget: int) -> float:

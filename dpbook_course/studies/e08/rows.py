@@ -1,7 +1,6 @@
 """The set-ups of E08 and how they train: noise in the chain or in the data, on a problem, in one phase or in two.
 
-A problem is a module with ``trajectories``, ``windows``, ``ensemble``, ``hybrid`` and ``reference_solver``, such as
-``kuramoto_sivashinsky``. Standard deviations of noise are stated in those of the problem's training data.
+Standard deviations of noise are stated in those of the problem's training data.
 
 Chapter: 07_noise.
 """
@@ -9,7 +8,6 @@ Chapter: 07_noise.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +17,13 @@ from dpbook_utils.history import History
 from dpbook_utils.losses import TrajectoryLoss
 from dpbook_utils.noise import GaussianNoise, Perturbed, RandomWalkNoise, ShapedNoise
 from dpbook_utils.objectives import Objective, from_batch, from_solver
-from dpbook_utils.physics.solver import select
 from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.setups import Setup, train
 
 from ...experiments.trainings import TRAINING_METRICS, losses, undisturbed_seconds
-from ...problems import ks_history as e08_history
-from ...problems import kuramoto_sivashinsky as ks
+from ...problems.frames import NUM_FRAMES, newest_mse
+from ...problems.ks import KuramotoSivashinskyProblem
+from ...problems.problem import Trajectories
 
 WIDTH, NUM_BLOCKS = 16, 4
 RATE = 3e-3  # the best of three for ONE, NOG-3, WIG-3 and WIG-8 in e04_tuning
@@ -70,7 +68,7 @@ class Phases:
 
 
 def extra_metrics(regions: Sequence[str]) -> dict[str, str]:
-    """What E08 measures besides ``ks.METRICS``."""
+    """What E08 measures besides the problem's ``metrics``."""
     return {
         "validation": "mean relative L2 error over 12 steps, at most 2 at each, on validation data",
         "rms_train": "root mean square error after one step, on training states, in standard deviations of the data",
@@ -82,21 +80,21 @@ def extra_metrics(regions: Sequence[str]) -> dict[str, str]:
     }
 
 
-def run(problem: ModuleType, row: Variant | Phases, seeds: Sequence[int], budget: int, regions: Sequence[str],
+def run(problem: KuramotoSivashinskyProblem, row: Variant | Phases, seeds: Sequence[int], budget: int,
         longest: int | None) -> dict[str, Tensor]:
-    """Train and judge one row: ``ks.METRICS`` of the regions and ``extra_metrics``."""
+    """Train and judge one row: the problem's ``metrics`` and ``extra_metrics``."""
     networks = problem.ensemble(seeds, WIDTH, NUM_BLOCKS)
     histories = train_phases(problem, row, networks, seeds, budget, longest)
     seconds = sum(undisturbed_seconds(h) * len(h) for h in histories) / budget  # of both phases, per update of a budget
     diverged = torch.stack([h.diverged_at for h in histories]).amax(0)
     updates = budget - budget // 2 if isinstance(row, Phases) else budget
-    return {**measured(problem, problem.hybrid(networks), len(seeds), regions),
+    return {**measured(problem, problem.hybrid(networks), len(seeds)),
             "seconds_per_update": torch.full((len(seeds),), seconds), "diverged_at": diverged,
             "losses": losses(histories[-1], updates, len(seeds))}
 
 
-def train_phases(problem: ModuleType, row: Variant | Phases, networks: nn.Module, seeds: Sequence[int], budget: int,
-           longest: int | None, progress: bool = False) -> list[History]:
+def train_phases(problem: KuramotoSivashinskyProblem, row: Variant | Phases, networks: nn.Module, seeds: Sequence[int],
+                 budget: int, longest: int | None, progress: bool = False) -> list[History]:
     """Train the networks as the row says; one history per phase.
 
     Args:
@@ -113,7 +111,7 @@ def train_phases(problem: ModuleType, row: Variant | Phases, networks: nn.Module
     return [train(setup, objective(problem, row, networks), batches, budget, noise_seed=seeds[0], progress=progress)]
 
 
-def objective(problem: ModuleType, row: Variant, networks: nn.Module) -> Objective:
+def objective(problem: KuramotoSivashinskyProblem, row: Variant, networks: nn.Module) -> Objective:
     """The chain, with the noise in it unless that is in the data already, and what it is compared with."""
     step, targets = problem.hybrid(networks), from_batch
     if row.noise is not None and row.noise.target == "moved":
@@ -121,26 +119,26 @@ def objective(problem: ModuleType, row: Variant, networks: nn.Module) -> Objecti
     elif row.noise is not None:
         step = Sequential(operator(problem, row.noise), step)
     rollout = Rollout(step, row.setup.num_steps, gradient=row.setup.gradient)
-    return Objective(rollout, TrajectoryLoss(row.setup.placement, e08_history.newest_mse), targets)
+    return Objective(rollout, TrajectoryLoss(row.setup.placement, newest_mse), targets)
 
 
-def operator(problem: ModuleType, noise: Noise) -> GaussianNoise:
+def operator(problem: KuramotoSivashinskyProblem, noise: Noise) -> GaussianNoise:
     """The noise in units of the state."""
     sigma = noise.sigma * deviation(problem)
     if noise.kind == "walk":
-        return RandomWalkNoise(sigma, e08_history.NUM_FRAMES)
+        return RandomWalkNoise(sigma, NUM_FRAMES)
     if noise.kind == "shaped":
-        return ShapedNoise(sigma, error_spectrum(problem), problem.SETTINGS["num_points"])
+        return ShapedNoise(sigma, error_spectrum(problem), problem.num_points)
     return GaussianNoise(sigma)
 
 
-def deviation(problem: ModuleType) -> float:
+def deviation(problem: KuramotoSivashinskyProblem) -> float:
     """Standard deviation of the training data, the newest frames of histories."""
     return float(problem.trajectories("train").states[:, :, -1].std())
 
 
 @functools.cache
-def error_spectrum(problem: ModuleType) -> Tensor:
+def error_spectrum(problem: KuramotoSivashinskyProblem) -> Tensor:
     """(wave numbers,): mean energy spectrum of a trained ONE's error after one step, on training states."""
     networks = problem.ensemble(MEASURED["seeds"], WIDTH, NUM_BLOCKS)
     row = Variant(Setup(learning_rate=RATE))
@@ -149,34 +147,31 @@ def error_spectrum(problem: ModuleType) -> Tensor:
     return evaluation.energy_spectrum(error).mean((0, 1))
 
 
-def one_step_error(problem: ModuleType, step: nn.Module, name: str) -> Tensor:
+def one_step_error(problem: KuramotoSivashinskyProblem, step: nn.Module, name: str) -> Tensor:
     """(members * pairs, 1, 1, x): of about 20 states along each trajectory, the newest frame of the next one."""
     data = problem.trajectories(name)
-    starts = torch.arange(0, data.states.shape[1] - 1, max(1, (data.states.shape[1] - 1) // 20))
-    pairs = torch.stack([data.states[:, starts], data.states[:, starts + 1]], 2).flatten(0, 1)
-    parameters = select(step, {"length": data.lengths.repeat_interleave(len(starts))})
-    prediction, reference = evaluation.predict(step, pairs, **parameters)
-    return (prediction - reference)[:, :, -1:]
+    last = data.states.shape[1] - 1
+    prediction, reference = predicted(problem, step, data.pairs(torch.arange(0, last, max(1, last // 20))))
+    return prediction - reference
 
 
-def measured(problem: ModuleType, step: nn.Module, num_seeds: int, regions: Sequence[str]) -> dict[str, Tensor]:
+def measured(problem: KuramotoSivashinskyProblem, step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
     """All metrics of a step but those of its training."""
     unit, found = deviation(problem), {}
-    for region in regions:
-        prediction, reference = predicted(problem, step, region)
+    for region in problem.regions:
+        prediction, reference = predicted(problem, step, problem.trajectories(region))
         change = (prediction[:, -1].mean((1, 2)) - reference[:, 0].mean((1, 2))) / unit
         drift = change.abs().nan_to_num(nan=2.0).clamp(max=2).unflatten(0, (num_seeds, -1))
-        of_region = ks.judge(prediction, reference, num_seeds) | {"drift": drift.square().mean(1).sqrt()}
+        of_region = problem.judge_rollouts(prediction, reference, num_seeds) | {
+            "drift": drift.square().mean(1).sqrt()}
         found |= {f"{name}.{region}": value for name, value in of_region.items()}
     for name in ("train", "validation"):
         error = one_step_error(problem, step, name).unflatten(0, (num_seeds, -1))
         found[f"rms_{name}"] = error.square().mean((1, 2, 3, 4)).sqrt() / unit
-    error = evaluation.relative_l2(*predicted(problem, step, "validation")).clamp(max=ks.SETTINGS["largest_error"])
-    return found | {"validation": error.unflatten(0, (num_seeds, -1)).mean((1, 2))}
+    return found | {"validation": problem.validation_error(step, num_seeds)}
 
 
-def predicted(problem: ModuleType, step: nn.Module, name: str) -> tuple[Tensor, Tensor]:
+def predicted(problem: KuramotoSivashinskyProblem, step: nn.Module, data: Trajectories) -> tuple[Tensor, Tensor]:
     """Roll-outs and references of all members, the newest frames: (members * samples, time, 1, x)."""
-    data = problem.trajectories(name)
-    prediction, reference = evaluation.predict(step, data.states, **select(step, {"length": data.lengths}))
-    return prediction[:, :, -1:], reference[:, :, -1:]
+    prediction, reference = problem.predict(step, data)
+    return problem.observed(prediction), problem.observed(reference)

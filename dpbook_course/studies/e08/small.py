@@ -13,45 +13,41 @@ a start for WIG-3, and in the data of an unroll whose targets the reference solv
 """
 
 import functools
-import sys
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from dpbook_utils.data import Windows
-
 from ...experiments.spec import Specification, Task
 from ...experiments.trainings import no_training
 from ...experiments.tuning import at_rate
 from ...problems import kuramoto_sivashinsky as ks
+from ...problems.ks import UNIT_SEED, KuramotoSivashinskyProblem
+from ...problems.problem import Trajectories
 from . import rows as e08_rows
 from .design import DP_BUDGET, DP_RATES, EQUAL, FIRST, SEEDS, SMALL_BUDGETS, SMALL_GRID, dp_name, name
 from .noise import ONE, UNROLLED, noisy, phases
 from .rows import Noise, Variant
 
-REGIONS = ("inside",)
-SETTINGS = {**ks.SETTINGS, "length": ks.SETTINGS["unit_length"], "train_states": 6, "test_seed": ks.UNIT_SEED}
-ensemble, hybrid, reference_solver = ks.ensemble, ks.hybrid, ks.reference_solver
+
+class LittleData(KuramotoSivashinskyProblem):
+    """The problem of E04 with less data, on one domain."""
+
+    regions = ("inside",)
+
+    @functools.cache
+    def trajectories(self, name: str) -> Trajectories:
+        """``train``: the first states of one trajectory; ``validation``: E04's at this length; ``inside``: test."""
+        if name == "inside":
+            return ks.trajectories("unit")
+        data = ks.trajectories(name)
+        same = (data.length == torch.tensor(self.length)).nonzero()[:, 0]
+        if name == "train":
+            return Trajectories(data.states[same[:1], :self.train_states], {"length": data.length[same[:1]]})
+        return Trajectories(data.states[same], {"length": data.length[same]})
 
 
-@functools.cache
-def trajectories(name: str) -> ks.Trajectories:
-    """``train``: the first states of one trajectory; ``validation``: those of E04 at this length; ``inside``: test."""
-    s = SETTINGS
-    if name == "inside":
-        return ks.trajectories("unit")
-    states, lengths = ks.trajectories(name)
-    same = (lengths == torch.tensor(s["length"])).nonzero()[:, 0]
-    if name == "train":
-        return ks.Trajectories(states[same[:1], :s["train_states"]], lengths[same[:1]])
-    return ks.Trajectories(states[same], lengths[same])
-
-
-def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
-    return trajectories("train").windows(seeds, num_steps, batch_size, SETTINGS["batch_seed"])
-
-
+little_data = LittleData(**ks.settings, length=ks.unit_length, train_states=6, test_seed=UNIT_SEED)
 MOVED = name("moved target", 1e-1)
 _VARIANTS = {"ONE": Variant(ONE), "NOG-3": Variant(UNROLLED["NOG-3"])}
 _BUDGETS = {"ONE": SMALL_BUDGETS, "NOG-3": (DP_BUDGET,)}
@@ -72,19 +68,17 @@ for rate in DP_RATES:
 SPEC = Specification(
     id="e08_small", title="Noise, on little data", chapter="07_noise", variants={**_VARIANTS, "P": "P alone"},
     seeds=SEEDS, budgets={**_BUDGETS, "P": (0,)},
-    metrics={**{name: text for name, text in ks.METRICS.items() if name.endswith(".inside")},
-             **e08_rows.extra_metrics(REGIONS)},
-    settings={**SETTINGS, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)}, baselines=frozenset({"P"}),
+    metrics={**little_data.metrics, **e08_rows.extra_metrics(little_data.regions)},
+    settings={**little_data.settings, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)}, baselines=frozenset({"P"}),
     checks=(Task(dp_name("ONE", DP_RATES[0]), 4, (0, 1)), Task(name("moved target", 1e-2), 8, (0, 1))),
     checked=("one_step.inside", "validation"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
-    problem = sys.modules[__name__]
     if variant == "P":
-        return {**e08_rows.measured(problem, ks.coarse_solver(), 1, REGIONS), **no_training()}
-    return e08_rows.run(problem, SPEC.variants[variant], seeds, budget, REGIONS, None)
+        return {**e08_rows.measured(little_data, ks.coarse_solver(), 1), **no_training()}
+    return e08_rows.run(little_data, SPEC.variants[variant], seeds, budget, None)
 
 
 def cost(variant: str, budget: int) -> float:

@@ -6,7 +6,7 @@ from .verdict import CLAIMS
 
 EXPERIMENTS = (
     Experiment(wake.SPEC, wake.run, claims=CLAIMS),
-    Experiment(tuning.SPEC, tuning.run),
+    tuning.TUNING.experiment,
     Experiment(cost.SPEC, cost.run),
     Experiment(validation.SPEC, validation.run),
 )

@@ -143,19 +143,18 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     row = SPEC.variants[variant]
     if isinstance(row, Baseline):
         return {**metrics.evaluate(row.build(), 1, row.refinement), **no_training()}
-    networks = wake.ensemble(seeds, row.width)
     if row.small:
-        found, history = small(row, networks, seeds, budget)
+        found, history = small(row, seeds, budget)
     else:
-        step, history = fitted(row, networks, seeds, budget, wake.seen("train"))
+        step, history = fitted(row, seeds, budget)
         found = metrics.evaluate(step, len(seeds))
     return {**found, **training_metrics(history, budget, len(seeds))}
 
 
-def small(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int) -> tuple[dict[str, Tensor], History]:
+def small(row: Variant, seeds: Sequence[int], budget: int) -> tuple[dict[str, Tensor], History]:
     """(METRICS, history) of a training on small flows."""
     data = small_flows()
-    step, history = fitted(row, networks, seeds, budget, data)
+    step, history = fitted(row, seeds, budget, data)
     return metrics.short(step, len(seeds), data, SMALL["horizon"]), history
 
 
@@ -171,9 +170,9 @@ def step_of(row: Variant, networks: nn.Module) -> nn.Module:
     return row.chain(networks, row.advection) if row.advection is not semi_lagrangian else row.chain(networks)
 
 
-def fitted(row: Variant, networks: nn.Module, seeds: Sequence[int], budget: int, data: wake.Flows, *,
+def fitted(row: Variant, seeds: Sequence[int], budget: int, data: wake.Flows | None = None,
            progress: bool = False) -> tuple[nn.Module, History]:
-    """(step, history) after training the networks on windows of these flows."""
-    step = step_of(row, networks)
+    """(step, history) after training the networks as the row says, on windows of the training's flows or of others."""
+    step, data = step_of(row, wake.ensemble(seeds, row.width)), wake.seen("train") if data is None else data
     batches = wake.windows(wake.nudged(data) if row.precomputed else data, seeds, row.setup.num_steps)
     return step, train(row.setup, row.setup.objective(step), batches, budget, noise_seed=seeds[0], progress=progress)

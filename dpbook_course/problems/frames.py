@@ -1,6 +1,6 @@
 """A hybrid whose network sees a history of states, for the random walk of noise over it.   Chapter: 07_noise.
 
-The problem of ``kuramoto_sivashinsky``, with its functions, and a state of three states in the channels, oldest first.
+The problem is ``ks_history``; its state is three states in the channels, oldest first.
 A step appends what P makes of the newest, and N, which sees them all, corrects that; the oldest is dropped:
 
     (u_{k-2}, u_{k-1}, u_k)  ->  (u_{k-2}, u_{k-1}, u_k, P(u_k))  ->  (u_{k-1}, u_k, P(u_k) + N(all four))
@@ -9,19 +9,18 @@ Source: sanchez2020.
 """
 
 import functools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dpbook_utils.coupling import Coupling
-from dpbook_utils.data import Windows
 from dpbook_utils.losses import mse
-from dpbook_utils.networks import ConvResNet, Ensemble
+from dpbook_utils.networks import ConvResNet
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.rollout import Sequential
 
-from . import kuramoto_sivashinsky as ks
+from .ks import KuramotoSivashinskyProblem, kuramoto_sivashinsky
+from .problem import Trajectories
 
 NUM_FRAMES = 3  # states that the network sees, besides P's result
 
@@ -59,26 +58,30 @@ def newest_mse(trajectory: Tensor, reference: Tensor) -> Tensor:
     return mse(trajectory[:, :, -1:], reference[:, :, -1:])
 
 
-def ensemble(seeds: Sequence[int], width: int, num_blocks: int) -> Ensemble:
-    return Ensemble([
-        ConvResNet(1, NUM_FRAMES + 1, 1, width=width, num_blocks=num_blocks, seed=seed,
-                   conditions={"length": ks.SETTINGS["condition"]}, output_scale=ks.SETTINGS["output_scale"])
-        for seed in seeds])
+class KSHistory(KuramotoSivashinskyProblem):
+    """The problem of ``kuramoto_sivashinsky``, and a state of three states in the channels, oldest first.
+
+    Chapter: 07_noise.
+    """
+
+    def network(self, seed: int, width: int, num_blocks: int) -> ConvResNet:
+        return ConvResNet(1, NUM_FRAMES + 1, 1, width=width, num_blocks=num_blocks, seed=seed,
+                          conditions={"length": self.condition}, output_scale=self.output_scale)
+
+    def hybrid(self, networks: nn.Module) -> Sequential:
+        """P on the newest state, then N on all."""
+        return Sequential(Append(self.coarse_solver(), NUM_FRAMES), CorrectNewest(networks))
+
+    @functools.cache
+    def trajectories(self, name: str) -> Trajectories:
+        """Those of ``kuramoto_sivashinsky``, each state with those before it: (samples, time, NUM_FRAMES, x)."""
+        states, parameters = kuramoto_sivashinsky.with_history(name, NUM_FRAMES - 1)
+        num_times = states.shape[1] - NUM_FRAMES + 1
+        return Trajectories(torch.cat([states[:, i:i + num_times] for i in range(NUM_FRAMES)], 2), parameters)
+
+    def observed(self, states: Tensor) -> Tensor:
+        """The newest frames."""
+        return states[:, :, -1:]
 
 
-def hybrid(networks: nn.Module) -> Sequential:
-    """P on the newest state, then N on all."""
-    return Sequential(Append(ks.coarse_solver(), NUM_FRAMES), CorrectNewest(networks))
-
-
-@functools.cache
-def trajectories(name: str) -> ks.Trajectories:
-    """Those of ``ks.trajectories``, each state with those before it: (samples, time, NUM_FRAMES, x)."""
-    data = ks.with_history(name, NUM_FRAMES - 1)
-    num_times = data.states.shape[1] - NUM_FRAMES + 1
-    return ks.Trajectories(torch.cat([data.states[:, i:i + num_times] for i in range(NUM_FRAMES)], 2), data.lengths)
-
-
-def windows(seeds: Sequence[int], num_steps: int, batch_size: int) -> Windows:
-    """The windows of ``ks.windows``, each with its history."""
-    return trajectories("train").windows(seeds, num_steps, batch_size, ks.SETTINGS["batch_seed"])
+ks_history = KSHistory(**kuramoto_sivashinsky.settings)

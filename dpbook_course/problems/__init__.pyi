@@ -1,0 +1,13 @@
+# Where every problem comes from: `__init__.py` reads this file.
+
+from . import reconstruction as reconstruction
+from . import restarts as restarts
+from . import steps as steps
+from . import wake_flow as wake_flow
+from . import wake_metrics as wake_metrics
+from .coarse import coarse_burgers as coarse_burgers
+from .forced import forced_burgers as forced_burgers
+from .frames import ks_history as ks_history
+from .ks import kuramoto_sivashinsky as kuramoto_sivashinsky
+from .parametric import parametric_burgers as parametric_burgers
+from .periodic import periodic_waves as periodic_waves
