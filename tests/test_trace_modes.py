@@ -1,5 +1,6 @@
 """In whatever mode a recorded step is called, and whatever its caller does with what it returns."""
 
+import sys
 import threading
 
 import pytest
@@ -250,3 +251,33 @@ def test_a_recorder_is_its_threads_own():
         thread.start()
         thread.join()
     assert seen == [None]
+
+
+def test_threads_that_share_a_traced_solver_get_their_own_results():
+    """Other batch sizes and parameters, and coefficients that are computed once for the same parameters."""
+    solver = KuramotoSivashinsky(16, 0.1)
+    lengths = [torch.full((n,), 10.0 + n) for n in (1, 2, 3, 4)]
+    states = [torch.randn(len(length), 1, 16) for length in lengths]
+    traced = trace(solver, states[0], length=lengths[0])
+    expected, wrong = [solver(u, length=length) for u, length in zip(states, lengths)], []
+
+    def work(u, length, right):
+        for _ in range(100):
+            try:
+                same = torch.equal(traced(u, length=length), right)
+            except Exception as error:
+                same = wrong.append(error)
+            if not same:
+                wrong.append(len(u))
+
+    threads = [threading.Thread(target=work, args=each) for each in zip(states, lengths, expected)]
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switching)
+    assert not wrong

@@ -4,6 +4,7 @@ State ``(batch, channels, *spatial)``. Physical parameters are tensors, one valu
 with the call: ``solver(u, viscosity=nu)``.   Chapter: 00_solver_as_operator.
 """
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
 
@@ -54,8 +55,8 @@ class _Call:
              for name, value in parameters.items()])
 
 
-class _Memory:
-    """A solver's last call, for as long as the watch sees nothing changed that the solver could read."""
+class _Memory(threading.local):
+    """A solver's last call in this thread, for as long as the watch sees nothing changed that the solver could read."""
 
     def __init__(self):
         self.watch: Watch | None = None
