@@ -1,7 +1,7 @@
 """Forward and backward pass of a whole unrolled objective, recorded once as one graph.   Chapter: 06_long_horizons.
 
-An unrolled training step calls thousands of small tensor operations, and Python's part of each call is longer than the
-operation. Recorded once, they run one after another in C++.
+An unrolled training step calls thousands of small tensor operations, and what Python does around each takes longer than
+the operation. Recorded once, one call is left of each that computes something (``graphs.plan``).
 """
 
 from collections.abc import Mapping

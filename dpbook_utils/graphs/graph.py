@@ -1,7 +1,7 @@
 """Tensor operations recorded as one graph.   Chapter: 00_solver_as_operator.
 
 ``record`` calls a function once and keeps the operations that reach torch's dispatcher, those of a backward pass
-included. ``simplify`` makes the graph shorter and ``program`` runs it without Python in between.
+included. ``simplify`` makes the graph shorter, and ``plan`` runs it as a list of calls on fixed memory.
 """
 
 import operator
