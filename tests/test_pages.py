@@ -16,7 +16,8 @@ from explorer_samples import extension
 from benchmarks import report
 from dpbook_course.claims import claims, ledger, pages
 from dpbook_course.claims.claims import Claim, Effect, Verdict
-from dpbook_course.experiments import tasks
+from dpbook_course.experiments import checking, tasks
+from dpbook_course.problems import ks
 
 COMPUTED = ("claims", "verdict", "performance", "status", "outcomes", "own_solver")
 ROOT = Path(__file__).parents[1]
@@ -220,6 +221,14 @@ def test_the_baselines_that_the_introduction_promises_are_there():
         baselines = known[name].spec.baselines
         finer = [other for other in baselines if re.match("P, .*(points|substeps|128x64)", other)]
         assert {"P", "persistence"} <= baselines and bool(finer) != (name == "e08_periodic"), name
+
+
+def test_what_the_readme_says_of_checks_is_what_they_do(root):
+    text = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    tolerances = {experiment.spec.tolerance for experiment in tasks.experiments().values()}
+    assert max(tolerances) == 1e-4 and "within a relative difference of 1e-4" in text
+    assert checking.MARGIN == 30 and "differs by thirty times as much" in text
+    assert ks.EVERY == 12 and "every twelfth state is stored" in text
 
 
 def test_the_performance_page_has_the_numbers_of_the_readme(root):
