@@ -6,7 +6,15 @@ import pytest
 import torch
 from scipy.special import ive
 
-from dpbook_utils.physics.exact import ColeHopf, FourierMode, GrowingMode, Sawtooth, cell_centres
+from dpbook_utils.physics.exact import (
+    ColeHopf,
+    FourierMode,
+    GrowingMode,
+    Sawtooth,
+    TaylorGreen,
+    cell_centres,
+    lower_faces,
+)
 
 K = 2 * pi
 
@@ -108,3 +116,21 @@ def test_growing_mode(mode):
     solution, x = GrowingMode(length, mode), cell_centres(48, length)
     u_t, u = time_derivative(solution, x, 1.0, 1e-3), solution(x, 1.0)
     assert_small(u_t + space_derivative(u, 2, length=length) + space_derivative(u, 4, length=length), u_t, 1e-9)
+
+
+@pytest.mark.parametrize("solution, good", [
+    (FourierMode((K,), 0.1), cell_centres(8, 1.0)), (FourierMode((K, K), 0.1), cell_centres((8, 6), 1.0)),
+    (ColeHopf(K, 0.1), cell_centres(8, 1.0)), (Sawtooth(1.0, 1.0), cell_centres(8, 1.0)),
+    (TaylorGreen((K, K), 0.1), lower_faces((8, 6), (1.0, 1.0))), (GrowingMode(20.0, 1), cell_centres(8, 20.0))])
+def test_points_of_another_shape_are_refused_in_one_sentence(solution, good):
+    assert solution(good, 0.1).isfinite().all()
+    for wrong in (good[0], good[None], torch.tensor(0.5)):
+        with pytest.raises(ValueError, match=rf"^{type(solution).__name__}: x .*give points .*, as from"):
+            solution(wrong, 0.1)
+    with pytest.raises(TypeError, match=rf"^{type(solution).__name__}: x is "):
+        solution([0.1, 0.2], 0.1)
+
+
+def test_cole_hopf_needs_a_viscosity():
+    with pytest.raises(ValueError, match="ColeHopf: viscosity is 0"):
+        ColeHopf(K, 0)

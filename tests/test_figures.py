@@ -119,3 +119,13 @@ def test_figures_leave_nothing_open(values):
 def test_a_field_without_a_finite_value_is_drawn_empty():
     figure = figures.space_time({"blown": torch.full((4, 4), float("nan"))}, length=1.0, duration=1.0)
     assert len(figure.axes[0].images) == 1
+
+
+@pytest.mark.parametrize("draw", [figures.bars, figures.chains, figures.curves, figures.forest, figures.maps,
+                                  figures.scatter, figures.space_time], ids=lambda draw: draw.__name__)
+def test_what_is_no_mapping_by_labels_is_refused_in_one_sentence(draw):
+    cases = (([1.0, 2.0], TypeError, "a mapping from labels"), (None, TypeError, "a mapping"),
+             ({}, ValueError, "at least one entry"), ({1: (0, 1)}, TypeError, "with texts as keys"))
+    for wrong, error, reason in cases:
+        with pytest.raises(error, match=rf"^{draw.__name__}: .*{reason}"):
+            draw(wrong)

@@ -1,11 +1,14 @@
 """How all figures look: a white plate, Okabe-Ito colours, a dash pattern beside every colour."""
 
 import functools
+import inspect
 from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+
+from .. import arguments
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # as many as do not divide the colours: 35 pairs
@@ -15,12 +18,19 @@ STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, 
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the book's style, and leave nothing open: the notebook shows the returned figure once."""
+    """Draw in the book's style, and leave nothing open: the notebook shows the returned figure once.
+
+    What is drawn is a mapping by labels, and not empty: else TypeError or ValueError.
+    """
+    name, what = draw.__name__, next(iter(inspect.signature(draw).parameters))
 
     @functools.wraps(draw)
-    def in_style(*args, **options) -> Figure:
+    def in_style(drawn, **options) -> Figure:
+        arguments.mapping(name, what, drawn, "a mapping from labels to what is drawn")
+        if not drawn:
+            raise arguments.refusal(name, what, drawn, "at least one entry", ValueError)
         with plt.rc_context(STYLE):
-            figure = draw(*args, **options)
+            figure = draw(drawn, **options)
         plt.close(figure)
         return figure
 

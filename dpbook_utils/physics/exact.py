@@ -1,7 +1,8 @@
 r"""Exact solutions, for tests and figures alike.
 
 A solution is a small object: ``solution(x, t)`` is the state ``(1, channels, *spatial)`` in float64 at the points
-``x``, usually ``cell_centres(...)`` of the solver's grid, and at time ``t``.   Chapter: 09_choosing_the_numerics.
+``x``, usually ``cell_centres(...)`` of the solver's grid, and at time ``t``; TypeError or ValueError for other points.
+Chapter: 09_choosing_the_numerics.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from math import ceil, pi, sqrt
 
 import torch
 from torch import Tensor
+
+from .. import arguments
 
 
 def cell_centres(num_points: int | tuple[int, ...], length: float | tuple[float, ...]) -> Tensor:
@@ -28,6 +31,16 @@ def lower_faces(num_points: tuple[int, ...], length: tuple[float, ...]) -> Tenso
     x = cell_centres(num_points, length)
     half_cells = torch.tensor([extent / n / 2 for n, extent in zip(num_points, length)], dtype=torch.float64).diag()
     return x - half_cells.reshape(*half_cells.shape, *(1,) * len(num_points))
+
+
+def _points(solution, x: Tensor, *shape: int) -> Tensor:
+    """The points, of this beginning of a shape and then one axis for each of space."""
+    label, expected = type(solution).__name__, f"({', '.join(map(str, shape))}, *points)"
+    arguments.tensor(label, "x", x, f"{expected}, as from cell_centres(...)")
+    if x.shape[:len(shape)] != shape or x.ndim != len(shape) + shape[0]:
+        raise ValueError(f"{label}: x has shape {tuple(x.shape)}; give points {expected}, as from "
+                         f"{'lower_faces' if len(shape) > 1 else 'cell_centres'}(...)")
+    return x
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class FourierMode:
     phase: float = 0.0
 
     def __call__(self, x: Tensor, t: float) -> Tensor:
+        x = _points(self, x, len(self.wave_numbers))
         velocity = self.velocity or (0.0,) * len(self.wave_numbers)
         angle = sum(k * (axis - c * t) for k, c, axis in zip(self.wave_numbers, velocity, x, strict=True)) + self.phase
         decay = torch.tensor(-self.diffusivity * sum(k**2 for k in self.wave_numbers) * t, dtype=torch.float64).exp()
@@ -83,8 +97,12 @@ class ColeHopf:
     amplitude: float = 1.0
     mean: float = 0.0
 
+    def __post_init__(self):
+        arguments.positive("ColeHopf", "viscosity", self.viscosity)
+        arguments.positive("ColeHopf", "wave_number", self.wave_number)
+
     def __call__(self, x: Tensor, t: float) -> Tensor:
-        points = x[0]
+        points = _points(self, x, 1)[0]
         if t == 0:
             return self._initial(points)[None, None]
         # y = x - s sqrt(4 nu t); the weights peak at s = u t / sqrt(4 nu t) and are narrowest where the wave spreads.
@@ -122,7 +140,7 @@ class Sawtooth:
 
     def __call__(self, x: Tensor, t: float) -> Tensor:
         half = self.length / 2
-        xi = torch.remainder(x[0] - self.mean * t + half, self.length) - half
+        xi = torch.remainder(_points(self, x, 1)[0] - self.mean * t + half, self.length) - half
         return (self.mean + self.slope * xi / (1 + self.slope * t))[None, None]
 
 
@@ -153,7 +171,7 @@ class TaylorGreen:
         kx, ky = self.wave_numbers
         mx, my = self.mean
         decay = self.amplitude * torch.tensor(-self.viscosity * (kx**2 + ky**2) * t, dtype=torch.float64).exp()
-        (x_of_x, y_of_x), (x_of_y, y_of_y) = x
+        (x_of_x, y_of_x), (x_of_y, y_of_y) = _points(self, x, 2, 2)
         along_x = mx + decay * (kx * (x_of_x - mx * t)).cos() * (ky * (y_of_x - my * t)).sin()
         along_y = my - decay * kx / ky * (kx * (x_of_y - mx * t)).sin() * (ky * (y_of_y - my * t)).cos()
         return torch.stack([along_x, along_y])[None]
@@ -187,4 +205,4 @@ class GrowingMode:
     def __call__(self, x: Tensor, t: float) -> Tensor:
         k = 2 * pi * self.mode / self.length
         growth = torch.tensor(kuramoto_sivashinsky_growth_rate(k) * t, dtype=torch.float64).exp()
-        return (self.amplitude * growth * (k * x[0]).sin())[None, None]
+        return (self.amplitude * growth * (k * _points(self, x, 1)[0]).sin())[None, None]
