@@ -223,6 +223,17 @@ def test_the_baselines_that_the_introduction_promises_are_there():
         assert {"P", "persistence"} <= baselines and bool(finer) != (name == "e08_periodic"), name
 
 
+def test_commands_that_the_texts_show_are_commands(root):
+    texts = [*root.glob("*.md"), *root.glob("book/**/*.md"), *root.glob("notebooks/*.ipynb")]
+    shown = [(path.name, command) for path in texts for command in re.findall(
+        r"python -m dpbook_course\.experiments (?:run|check) ([^#`\\\n]*)", path.read_text(encoding="utf-8"))]
+    assert len(shown) > 15
+    for name, command in shown:
+        experiment, *options = command.split() or ["nothing"]
+        known = experiment.isupper() or experiment in tasks.experiments() or "e10" in experiment
+        assert known and not [word for word in options if re.match(r"e\d\d", word)], f"{name}: {command}"
+
+
 def test_what_the_readme_says_of_checks_is_what_they_do(root):
     text = " ".join((root / "README.md").read_text(encoding="utf-8").split())
     tolerances = {experiment.spec.tolerance for experiment in tasks.experiments().values()}
