@@ -62,6 +62,9 @@ class _Memory(threading.local):
         self.watch: Watch | None = None
         self.call: _Call | None = None
 
+    def __reduce__(self):
+        return _Memory, ()  # a copy remembers nothing
+
     def refresh(self, solver: "Solver") -> None:
         if self.watch is None or not self.watch.unchanged():
             self.watch, self.call = Watch(solver), None
@@ -219,7 +222,7 @@ class Solver(nn.Module):
         return value
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_memory": _Memory()}  # a copy has seen no tensors yet
+        return {**self.__dict__, "_memory": _Memory()}  # which must not be shared by shallow copies
 
     @property
     def label(self) -> str:
