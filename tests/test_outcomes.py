@@ -172,8 +172,8 @@ def test_a_cell_that_is_run_again_changes_nothing(monkeypatch):
 
 
 def test_seeds_are_shifted_behind_the_cell_that_states_them():
-    source = "SEED, WIDTH = 3, 8\nSEEDS = range(2, 5)\ngenerator = settings.reproducible(SEED)"
-    names = {"settings": SimpleNamespace(reproducible=lambda seed: ("seeded", seed))}
+    source = "SEED, WIDTH = 3, 8\nSEEDS = range(2, 5)\ngenerator = dp.reproducible(SEED)"
+    names = {"dp": SimpleNamespace(reproducible=lambda seed: ("seeded", seed))}
     exec(source + repetitions.shifted(source, 2000), names)
     assert (names["SEED"], names["SEEDS"], names["generator"], names["WIDTH"]) == (
         2003, range(2002, 2005), ("seeded", 2003), 8)

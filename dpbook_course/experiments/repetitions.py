@@ -211,7 +211,7 @@ def shifted(source: str, shift: int) -> str:
     if "SEEDS" in names:
         lines.append(f"SEEDS = range(SEEDS.start + {shift}, SEEDS.stop + {shift})")
     if "generator" in names:
-        lines.append("generator = settings.reproducible(SEED)")
+        lines.append("generator = dp.reproducible(SEED)")
     return "\n" + "\n".join(lines)
 
 
