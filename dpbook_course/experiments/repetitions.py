@@ -210,8 +210,9 @@ def shifted(source: str, shift: int) -> str:
     lines = [f"SEED += {shift}"]
     if "SEEDS" in names:
         lines.append(f"SEEDS = range(SEEDS.start + {shift}, SEEDS.stop + {shift})")
-    if "generator" in names:
-        lines.append("generator = dp.reproducible(SEED)")
+    # The cell's own statement, whatever it calls the function.
+    lines += [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)
+              and any(isinstance(target, ast.Name) and target.id == "generator" for target in node.targets)]
     return "\n" + "\n".join(lines)
 
 

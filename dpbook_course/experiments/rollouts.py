@@ -23,7 +23,7 @@ from dpbook_utils.rollout import Sequential
 from dpbook_utils.setups import Setup
 
 from ..problems.problem import Trajectories
-from ..problems.steps import Bounded
+from ..problems.steps import Bounded, Persistence
 
 Regions = Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]]  # {region: (prediction, reference, u0, parameter)}
 REGIONS = ("inside", "below", "above")
@@ -107,6 +107,14 @@ def without_training(regions: Regions, scale: float) -> dict[str, Tensor]:
     """All metrics of a baseline."""
     return {**measured(regions, 1, scale), "gradient": torch.full((1, len(HORIZONS)), torch.nan),
             "diverged_at": torch.full((1,), -1)}
+
+
+def of_baseline(variant: str, problem, tests: Mapping[str, Trajectories], scale: float) -> dict[str, Tensor]:
+    """All metrics of one of BASELINES, for a problem whose reference is on a finer grid."""
+    if variant == "reference":
+        return without_training(itself(tests), scale)
+    step = problem.coarse_solver() if variant == "P" else Persistence()
+    return without_training(predicted(step, tests), scale)
 
 
 def trained(setup: Setup, step: nn.Module, history, batch: Mapping[str, Tensor], regions: Regions,

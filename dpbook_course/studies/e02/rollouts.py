@@ -9,7 +9,6 @@ from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import parametric_burgers as problem
 from ...problems.problem import Trajectories
-from ...problems.steps import Persistence
 from . import data as e02
 from .design import BUDGETS, SIZES
 
@@ -32,11 +31,8 @@ SPEC = Specification(
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and roll out one variant; every metric has one entry per seed."""
-    if variant == "reference":
-        return rollouts.without_training(rollouts.itself(tests()), SCALE)
     if variant in BASELINES:
-        step = problem.coarse_solver() if variant == "P" else Persistence()
-        return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
+        return rollouts.of_baseline(variant, problem, tests(), SCALE)
     row = SPEC.variants[variant]
     step, history = e02.fitted(row, seeds, budget)
     regions = rollouts.predicted(step, tests())

@@ -10,7 +10,6 @@ from ...experiments.rollouts import BASELINES
 from ...experiments.spec import Specification, Task
 from ...problems import coarse_burgers as problem
 from ...problems.problem import Trajectories
-from ...problems.steps import Persistence
 from . import coupling as e05
 
 BUDGET = 1500
@@ -45,11 +44,8 @@ SPEC = Specification(
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and roll out one variant; every metric has one entry per seed."""
-    if variant == "reference":
-        return rollouts.without_training(rollouts.itself(tests()), SCALE)
     if variant in BASELINES:
-        step = problem.coarse_solver() if variant == "P" else Persistence()
-        return rollouts.without_training(rollouts.predicted(step, tests()), SCALE)
+        return rollouts.of_baseline(variant, problem, tests(), SCALE)
     row = SPEC.variants[variant]
     step, history = e05.fitted(row, seeds, budget)
     batch = problem.windows(seeds, max(rollouts.HORIZONS), rollouts.BATCH)[0]
