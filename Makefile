@@ -16,13 +16,16 @@ PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
 SHORT := _build/short
 PARTS := unit notebooks pages
 
-.PHONY: help book lab results outcomes bench mutants test unit notebooks pages portable node chromium clean
+.PHONY: help book pdf lab results outcomes bench mutants test unit notebooks pages portable node chromium clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(READY)  ## execute the chapters and build _build/html/index.html
 	DPBOOK_MODE=full $(BUILD)
+
+pdf: book chromium  ## the same as one file, _build/book.pdf
+	DPBOOK_MODE=full $(BIN)/python book/pdf.py
 
 test: $(READY)  ## everything below, whatever fails of it: units, notebooks, book, browser
 	@trap 'exit 130' INT TERM; failed=0; report=; for part in $(PARTS); do \
