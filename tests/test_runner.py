@@ -219,6 +219,18 @@ def test_metrics_that_do_not_fit_are_no_record(wrong, message):
         runner.compute(replace(TINY, run=lambda *_: wrong), "a", 10, (0, 1))
 
 
+def test_a_baseline_that_was_given_all_seeds_is_named():
+    once = {"error": np.zeros(1), "curve": np.zeros((1, 3)), "seconds": np.zeros(1)}
+    without = replace(TINY, spec=replace(SPEC, baselines=frozenset()), run=lambda *_: once)
+    (task,) = [task for task in without.spec.tasks() if task.variant == "base"]
+    assert task.seeds == SPEC.seeds
+    with pytest.raises(ValueError, match=r"error has shape \(1,\).* If 'base' draws nothing, .*: baselines=frozenset"
+                                         r"\({'base'}\)$"):
+        runner.compute(without, task.variant, task.budget, task.seeds)
+    (task,) = [task for task in SPEC.tasks() if task.variant == "base"]
+    assert runner.compute(replace(TINY, run=lambda *_: once), "base", 0, task.seeds).seeds == (0,)
+
+
 def test_missing_tasks_share_seeds_with_checks_of_the_same_budget():
     spec = replace(SPEC, checks=(Task("a", 10, (0, 1)),))
     tasks = [task for task in runner.missing(spec, []) if task[:2] == ("a", 10)]

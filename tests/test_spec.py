@@ -42,9 +42,9 @@ def test_impossible_numbers_are_refused():
 
 @pytest.mark.parametrize("change, message", [
     ({"budgets": {"P": (0,), "ONE": (10,)}}, "WIG-3"),
-    ({"checks": (Task("TWO", 2, (4,)),)}, "TWO is no variant"),
-    ({"checked": ("eror",)}, "eror"),
-    ({"baselines": frozenset({"Q"})}, "Q is no variant"),
+    ({"checks": (Task("TWO", 2, (4,)),)}, "its checks name 'TWO', which is no variant of it; it has P, ONE, WIG-3"),
+    ({"checked": ("eror",)}, "its checked name 'eror', which is no metric of it; it has error, curve"),
+    ({"baselines": frozenset({"Q"})}, "its baselines name 'Q', which is no variant of it; it has P, ONE, WIG-3"),
     ({"variants": {"P": 1, "wig 3": 2, "WIG-3": 3}, "budgets": {"P": (0,), "wig 3": (1,), "WIG-3": (1,)}, "checks": ()},
      "'wig 3', 'WIG-3' have the same name as files")])
 def test_a_contradiction_is_refused(change, message):

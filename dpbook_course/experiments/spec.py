@@ -31,7 +31,9 @@ class Specification:
         variants: ``{name: description}``; a description is whatever ``run`` builds the variant from (a ``Setup``, a
             number, ...), told apart by ``describe``.
         budgets: ``{name of a variant: numbers of updates}``; 0 for a baseline without training.
-        seeds: those of the study; a verdict needs six. Baselines that draw nothing use the first alone.
+        seeds: those of the study; a verdict needs six.
+        baselines: names of those variants that draw nothing, as a solver without a network. They are computed once, for
+            the first seed, with the budget 0; ``run`` returns one entry per metric for them.
         metrics: ``{name: what it is, with its unit}``. Every record holds all of them, one value (or array) per seed.
         settings: everything else that the results depend on.
         checks: tasks that ``check`` repeats: cheap, and run with the study like all others.
@@ -57,10 +59,12 @@ class Specification:
         if set(self.budgets) != set(self.variants):
             raise ValueError(f"{self.id}: budgets are stated for {sorted(set(self.budgets) ^ set(self.variants))}, "
                              "which are not in both tables; give one entry per variant")
-        unknown = {task.variant for task in self.checks} - set(self.variants) | set(self.checked) - set(self.metrics)
-        if unknown or not self.baselines <= set(self.variants):
-            raise ValueError(f"{self.id}: {', '.join(sorted(unknown | self.baselines - set(self.variants)))} "
-                             "is no variant or metric of it")
+        for place, names, what, known in (("checks", [task.variant for task in self.checks], "variant", self.variants),
+                                          ("baselines", self.baselines, "variant", self.variants),
+                                          ("checked", self.checked, "metric", self.metrics)):
+            if unknown := sorted(set(names) - set(known)):
+                raise ValueError(f"{self.id}: its {place} name {', '.join(map(repr, unknown))}, which is no {what} of it; "
+                                 f"it has {', '.join(known)}")
         files = [plain_name(name).lower() for name in self.variants]
         alike = [name for name, file in zip(self.variants, files) if files.count(file) > 1]
         if alike:

@@ -111,5 +111,8 @@ def compute(experiment: Experiment, variant: str, budget: int, seeds: tuple[int,
     finally:
         torch.set_num_threads(threads)
     if wrong := results.wrong_metrics(metrics, len(seeds), spec):
-        raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}")
+        alone = len(seeds) > 1 and all(values.shape[:1] == (1,) for values in metrics.values())
+        remedy = (f". If {variant!r} draws nothing, so that one entry stands for all seeds, name it in the "
+                  "specification: baselines=frozenset({" + repr(variant) + "})") * alone
+        raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}{remedy}")
     return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)
