@@ -256,7 +256,7 @@ def test_the_costliest_tasks_start_first_after_the_checks(study, run):
 
 def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch, capsys):
     monkeypatch.setattr(results, "folder", lambda: study.root)
-    monkeypatch.setattr(runner, "experiments", lambda: {"tiny": TINY})
+    monkeypatch.setattr(runner, "loaded", lambda: ({"tiny": TINY}, []))
     assert __main__.main(["list"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["tiny", "0/7", "0"]
     assert run(num_seeds=2) == []

@@ -42,6 +42,8 @@ def test_impossible_numbers_are_refused():
 
 @pytest.mark.parametrize("change, message", [
     ({"budgets": {"P": (0,), "ONE": (10,)}}, "WIG-3"),
+    ({"seeds": 6}, r"the seeds are 6; give a tuple of whole numbers, such as \(0, 1\)"), ({"seeds": ()}, "seeds are"),
+    ({"budgets": {"P": (0,), "ONE": (20,), "WIG-3": 10}}, "the budgets of 'WIG-3' are 10; give a tuple"),
     ({"checks": (Task("TWO", 2, (4,)),)}, "its checks name 'TWO', which is no variant of it; it has P, ONE, WIG-3"),
     ({"checked": ("eror",)}, "its checked name 'eror', which is no metric of it; it has error, curve"),
     ({"baselines": frozenset({"Q"})}, "its baselines name 'Q', which is no variant of it; it has P, ONE, WIG-3"),

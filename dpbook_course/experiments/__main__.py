@@ -28,8 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "claims":
         from ..claims import claims
 
-        print(claims.report())
-        return 0
+        found, problems = claims.weighed()
+        print(claims.report(found))
+        return _report(problems, "")
     from . import runner
 
     try:
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             experiment.spec.tasks(options.seeds, options.budget)
     except (LookupError, ValueError) as error:
         (run if options.command == "run" else check).error(str(error))
+    except runner.StudyError as error:
+        return _report([str(error)], "")
     if options.command == "check":
         return _report(runner.check(experiment), f"{experiment.spec.id}: the code gives what is stored.")
     return compute(experiment, options)
@@ -47,8 +50,9 @@ def show() -> int:
     """The table of experiments."""
     from . import runner
 
-    rows, problems = [("id", "tasks", "seeds", "title")], []
-    for name, experiment in runner.experiments().items():
+    known, problems = runner.loaded()
+    rows = [("id", "tasks", "seeds", "title")]
+    for name, experiment in known.items():
         found = runner.status(experiment.spec)
         rows.append((name, f"{found.done}/{found.total}", str(found.num_seeds), experiment.spec.title))
         problems += found.problems

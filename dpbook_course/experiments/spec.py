@@ -59,12 +59,16 @@ class Specification:
         if set(self.budgets) != set(self.variants):
             raise ValueError(f"{self.id}: budgets are stated for {sorted(set(self.budgets) ^ set(self.variants))}, "
                              "which are not in both tables; give one entry per variant")
+        numbers = {"seeds": self.seeds} | {f"budgets of {name!r}": given for name, given in self.budgets.items()}
+        for what, given in numbers.items():
+            if not isinstance(given, tuple) or not given or not all(isinstance(number, int) for number in given):
+                raise ValueError(f"{self.id}: the {what} are {given!r}; give a tuple of whole numbers, such as (0, 1)")
         for place, names, what, known in (("checks", [task.variant for task in self.checks], "variant", self.variants),
                                           ("baselines", self.baselines, "variant", self.variants),
                                           ("checked", self.checked, "metric", self.metrics)):
             if unknown := sorted(set(names) - set(known)):
-                raise ValueError(f"{self.id}: its {place} name {', '.join(map(repr, unknown))}, which is no {what} of it; "
-                                 f"it has {', '.join(known)}")
+                raise ValueError(f"{self.id}: its {place} name {', '.join(map(repr, unknown))}, which is no {what} of "
+                                 f"it; it has {', '.join(known)}")
         files = [plain_name(name).lower() for name in self.variants]
         alike = [name for name, file in zip(self.variants, files) if files.count(file) > 1]
         if alike:
