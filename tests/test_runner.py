@@ -275,7 +275,10 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
     (["run", "e04", "--budget", "7"], "e04 has no budget of 7 updates; it has 0, "),
     (["run", "e4"], "did you mean e0"), (["run", "e04-forced"], "did you mean e04_forced"),
     (["check", ""], "there are e0"),
-    (["run"], "ID"), (["claim"], "invalid choice"), ([], "required")])
+    (["run"], "ID"), (["claim"], "no command 'claim'; did you mean claims?"), ([], "required"),
+    (["outcome", "run"], "did you mean python -m dpbook_course.experiments.outcomes run | show?"),
+    (["e04"], "no command 'e04'; there are list, run, check, claims, and python -m dpbook_course.experiments.outcomes"),
+    (["run", "e04", "--workers", "0"], "unrecognized arguments: --workers 0")])
 def test_wrong_commands_are_explained(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         __main__.main(arguments)
