@@ -46,7 +46,8 @@ def test_the_table_of_contents_lists_every_page(root):
 
 def test_the_introduction_links_every_chapter(root):
     linked = re.findall(r"\(\.\./(notebooks/\w+)\.ipynb\)", (root / "book/intro.md").read_text(encoding="utf-8"))
-    assert linked == [chapter for chapter in CHAPTERS if chapter.startswith("notebooks/")]
+    expected = [chapter for chapter in CHAPTERS if chapter.startswith("notebooks/")]
+    assert linked == expected, "under 'The chapters' book/intro.md links those of _toc.yml, in the same order"
 
 
 def test_index_leads_to_the_introduction(html):

@@ -1,13 +1,15 @@
 """Specifications: what cannot be meant is refused, and the fingerprint sees all that results depend on."""
 
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
 from dpbook_course.descriptions import describe
-from dpbook_course.experiments.spec import Specification, Task
+from dpbook_course.experiments.spec import Experiment, Specification, Task
+from dpbook_course.experiments.tuning import Tuning
 from dpbook_utils.gradients import FullGradient, Truncated
 from dpbook_utils.losses import every_step, final_step
 
@@ -75,6 +77,12 @@ def test_the_fingerprint_is_the_same_in_every_process():
     environment = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7"}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert printed.stdout.split() == list(map(SPEC.fingerprint, SPEC.variants))
+
+
+@pytest.mark.parametrize("kind", [Specification, Experiment, Tuning])
+def test_what_a_study_states_is_explained_field_by_field(kind):
+    explained = " ".join(re.findall(r"^        ([\w, ]+): ", kind.__doc__, re.MULTILINE))
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"\w+", explained))
 
 
 def test_descriptions_say_what_an_object_is_made_of():

@@ -112,12 +112,15 @@ class Experiment:
             folder's modules.
         cost: ``cost(variant, budget)`` in any unit, to estimate the time that is left; default: the number of updates.
         claims: ``{id: claims.Claim}``, those that this study decides, alone or with others that they name.
+        without_time_step: that no time step of a solver enters what is checked, but an identity, a number of bytes or a
+            measurement matrix. Of all others a test sees that ``check`` notices a step that is 1 % too long.
     """
 
     spec: Specification
     run: Callable[[str, Sequence[int], int], Mapping[str, Any]]
     cost: Callable[[str, int], float] | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    without_time_step: bool = False
 
     @property
     def home(self) -> str:
