@@ -42,7 +42,7 @@ def test_fingerprints_are_those_of_the_stored_records():
     known, problems = loaded()
     assert not problems, "\n".join(map(str, problems))
     pinned, now = json.loads(PINNED.read_text(encoding="utf-8")), fingerprints(one.spec for one in known.values())
-    changed = "; ".join(f"{name}, {word}: {', '.join(variants)}" for name, kinds in differences(pinned, now).items()
+    changed = ". ".join(f"{name}, {word}: {'; '.join(variants)}" for name, kinds in differences(pinned, now).items()
                         for word, variants in kinds.items())
     assert not changed, (f"other specifications than those in {PINNED.name}: {changed}. Stored records of a variant "
                          f"that is changed or gone are refused, so put it back; if it is meant, pin it: {COMMAND}")
@@ -59,7 +59,7 @@ def pin(specs, problems=(), path=PINNED, root=None):
     found, refused = differences(pinned, now), list(map(str, problems))
     for name, kinds in found.items():
         for word, variants in kinds.items():
-            print(f"{name}, {word}: {', '.join(variants)}")
+            print(f"{name}, {word}: {'; '.join(variants)}")
         stored = results.study_folder(name, root)
         spec = next((spec for spec in specs if spec.id == name), None)
         orphans = results.load(spec, root)[1] if spec else list(stored.glob("*.json"))
@@ -99,10 +99,10 @@ def test_what_is_new_is_pinned_and_printed(pinned, capsys):
     assert pinning(SPEC) == (0, "All specifications are those in fingerprints.json.\n")
     more = replace(SPEC, variants={"a": 1, "b": 3, "c": 4}, budgets=dict.fromkeys("abc", (1,)))
     tuning = replace(SPEC, id="e99_tuning")
-    assert pinning(more, tuning) == (0, "e99, changed: b\ne99, new: c\ne99_tuning, new: a, b\n"
+    assert pinning(more, tuning) == (0, "e99, changed: b\ne99, new: c\ne99_tuning, new: a; b\n"
                                         "fingerprints.json is written.\n"), "of b nothing is stored"
     assert json.loads(pinned.read_text()) == fingerprints([more, tuning])
-    assert pinning(more) == (0, "e99_tuning, gone: a, b\nfingerprints.json is written.\n")
+    assert pinning(more) == (0, "e99_tuning, gone: a; b\nfingerprints.json is written.\n")
 
 
 @pytest.mark.parametrize("specs", [
@@ -112,7 +112,7 @@ def test_what_would_orphan_records_is_refused(specs, pinned, capsys):
     before = pinned.read_text()
     assert pin(specs, path=pinned, root=pinned.parent) == 1 and pinned.read_text() == before
     said = capsys.readouterr()
-    assert "e99, changed: a, b" in said.out or "e99, gone: a" in said.out
+    assert "e99, changed: a; b" in said.out or "e99, gone: a" in said.out
     assert "Stored records of e99 would not belong to what is pinned: " in said.err and "mv -n" in said.err
     assert "Nothing was pinned." in said.err and (not specs or "a-1-0.json" in said.err)
     (pinned.parent / "e99").rename(pinned.parent / "e99.old")

@@ -224,8 +224,8 @@ def test_a_baseline_that_was_given_all_seeds_is_named():
     without = replace(TINY, spec=replace(SPEC, baselines=frozenset()), run=lambda *_: once)
     (task,) = [task for task in without.spec.tasks() if task.variant == "base"]
     assert task.seeds == SPEC.seeds
-    with pytest.raises(ValueError, match=r"error has shape \(1,\).* If 'base' draws nothing, .*: baselines=frozenset"
-                                         r"\({'base'}\)$"):
+    with pytest.raises(ValueError, match=r"one entry, where .* 3 seeds. If 'base' draws nothing, .*: baselines="
+                                         r"frozenset\({'base'}\)$"):
         runner.compute(without, task.variant, task.budget, task.seeds)
     (task,) = [task for task in SPEC.tasks() if task.variant == "base"]
     assert runner.compute(replace(TINY, run=lambda *_: once), "base", 0, task.seeds).seeds == (0,)

@@ -178,8 +178,9 @@ def compute(experiment: Experiment, variant: str, budget: int, seeds: tuple[int,
     finally:
         torch.set_num_threads(threads)
     if wrong := results.wrong_metrics(metrics, len(seeds), spec):
-        alone = len(seeds) > 1 and all(values.shape[:1] == (1,) for values in metrics.values())
-        remedy = (f". If {variant!r} draws nothing, so that one entry stands for all seeds, name it in the "
-                  "specification: baselines=frozenset({" + repr(variant) + "})") * alone
-        raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}{remedy}")
+        if len(seeds) > 1 and all(values.shape[:1] == (1,) for values in metrics.values()):
+            wrong = (f"every metric has one entry, where there must be one for each of the {len(seeds)} seeds. If "
+                     f"{variant!r} draws nothing, so that one stands for all, name it in the specification: "
+                     f"baselines=frozenset({{{variant!r}}})")
+        raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}")
     return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)
