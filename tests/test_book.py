@@ -41,7 +41,8 @@ def chapter(request, html) -> Path:
 
 def test_the_table_of_contents_lists_every_page(root):
     pages = [*root.glob("book/**/*.md"), *root.glob("notebooks/*.ipynb")]
-    assert {page.relative_to(root).with_suffix("").as_posix() for page in pages} == set(CHAPTERS)
+    found = {page.relative_to(root).with_suffix("").as_posix() for page in pages}
+    assert found == set(CHAPTERS), f"_toc.yml lists all pages, and nothing else: {', '.join(found ^ set(CHAPTERS))}"
 
 
 def test_the_introduction_links_every_chapter(root):
