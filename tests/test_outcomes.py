@@ -360,6 +360,18 @@ def test_a_kernel_shows_the_rate_of_its_own_cells(tmp_path, monkeypatch):
     assert shown.cells[2].outputs[0].text == "A is small: did not hold in this run; 1 of 2 when repeated.\n"
 
 
+def test_a_slip_in_one_chapter_leaves_the_others(tmp_path, capsys):
+    slip = notebook(tmp_path / "slip.ipynb", 'held("a", True)\nheld("a", True)')
+    page, runs = counting(tmp_path, 'held("a is small", True)')
+    said = "slip.ipynb states the outcome held('a', True); give it a text"
+    assert outcomes.measure([slip, page], 1, 1, tmp_path) == 1 and runs() == 1
+    shown = capsys.readouterr()
+    assert said in shown.err and "tiny, repetition 0: 1 of 1 held" in shown.out
+    assert outcomes.show({"slip": slip, "tiny": page}, tmp_path) == 1
+    shown = capsys.readouterr()
+    assert said in shown.err and shown.out.splitlines() == ["slip", "tiny", "  1 of 1: a is small"]
+
+
 def test_commands_say_what_is_wrong(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         outcomes.main(["run", "99_nothing"])

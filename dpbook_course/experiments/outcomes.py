@@ -21,6 +21,7 @@ import math
 import sys
 import textwrap
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,17 +134,28 @@ def main(arguments: list[str] | None = None) -> int:
     if not known:
         parser.error("there are no chapters beside the package: call it in a copy of the repository")
     if options.command == "show":
-        for name, page in known.items():
-            print(name, *(f"  {often}: {statement}" for statement, often in rates(page).items()), sep="\n")
-        problems = [problem for name in known for problem in repetitions.load(name)[1]]
-        print(*problems, sep="\n", file=sys.stderr)
-        return 1 if problems else 0
+        return show(known)
     for name in options.chapters:
         if name not in known:
             run.error(f"no chapter {name!r} states outcomes; choose from {', '.join(known)}")
     if options.repeats < 1 or options.workers < 1:
         run.error(f"--repeats {options.repeats} and --workers {options.workers} must both be at least 1")
     return measure([known[name] for name in options.chapters or known], options.repeats, options.workers)
+
+
+def show(pages: Mapping[str, Path], root: Path | None = None) -> int:
+    """Print all outcomes with their rates; returns the exit status."""
+    problems = []
+    for name, page in pages.items():
+        problems += repetitions.load(name, root)[1]
+        try:
+            lines = [f"  {often}: {statement}" for statement, often in rates(page, root).items()]
+        except ValueError as error:  # as in ``repetitions.measure``
+            lines, problems = [], [*problems, error]
+        print(name, *lines, sep="\n")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
 
 
 def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = None) -> int:

@@ -156,7 +156,10 @@ def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = N
     """Run what is missing; yields each repetition when it is stored, and a text for what went wrong."""
     todo, waiting, stopped = [], {page: [] for page in pages}, set()
     for page in pages:
-        numbers, problems = missing(page, repeats, root)
+        try:
+            numbers, problems = missing(page, repeats, root)
+        except ValueError as error:  # an outcome that is no literal text, or stands there twice
+            numbers, problems = [], [error]
         yield from map(str, problems)
         todo += [(number, page) for number in numbers]
     with tempfile.TemporaryDirectory(prefix="dpbook-") as elsewhere:
