@@ -188,7 +188,7 @@ def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = N
         if ended:
             errors = "; ".join(f"repetition {one.repetition}: {one.failed}" for one in ended)
             yield (f"{page.stem}: an error ended {len(ended)} of its repetitions at a place that no other one has got "
-                   f"past, so it is no outcome, and they are not stored. Mend the chapter, and call it again. {errors}")
+                   f"past. That is no outcome, and not stored. Mend the chapter, and call it again. {errors}")
 
 
 def _counted(waiting: list[Repetition], stored: list[Repetition]) -> list[Repetition]:
