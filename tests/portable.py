@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # These look at text, pages and processes, not at numbers that are calculated.
 ELSEWHERE = {"benchmarks", "benchmarks_wake", "book", "browser", "checks", "claims", "experiments", "explorer_browser",
              "explorer_static", "fresh", "notation", "notebooks", "packaging", "pages", "player", "player_browser",
-             "portable", "repository", "results", "runner", "spec", "effects", "stored", "trainer",
+             "portable", "repository", "results", "runner", "spec", "effects", "stored", "studies", "trainer",
              "trainer_browser", "verdicts_e01", "verdicts_e05", "verdicts_e08", "web_worker"}
 NUMBERS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))
            if path.stem.removeprefix("test_") not in ELSEWHERE]

@@ -42,13 +42,15 @@ def chapter(request, html) -> Path:
 
 def test_the_table_of_contents_lists_every_page(root):
     pages = [*root.glob("book/**/*.md"), *root.glob("notebooks/*.ipynb")]
-    assert {page.relative_to(root).with_suffix("").as_posix() for page in pages} == set(CHAPTERS)
+    found = {page.relative_to(root).with_suffix("").as_posix() for page in pages}
+    assert found == set(CHAPTERS), f"_toc.yml lists all pages, and nothing else: {', '.join(found ^ set(CHAPTERS))}"
 
 
 def test_the_introduction_links_every_chapter(html):
     page = BeautifulSoup((html / "book/intro.html").read_text(encoding="utf-8"), "html.parser")
     linked = [link["href"] for link in page.select("article table a[href]")]
-    assert linked == [f"../{chapter}.html" for chapter in CHAPTERS if chapter.startswith("notebooks/")]
+    expected = [f"../{chapter}.html" for chapter in CHAPTERS if chapter.startswith("notebooks/")]
+    assert linked == expected, "TITLES of book/intro.md has the chapters of _toc.yml, in the same order"
 
 
 def test_index_leads_to_the_introduction(html):

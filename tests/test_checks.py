@@ -21,11 +21,9 @@ def test_the_code_gives_what_is_stored(name):
     assert "\n".join(runner.check(EXPERIMENTS[name])) == ""
 
 
-# What these check is an identity, a number of bytes, or a measurement matrix: no time step enters it.
-WITHOUT_TIME_STEP = {"e00", "e01_conservation", "e02_equality", "e02_throughput", "e07_cost", "e09_cost"}
 QUICK = {"e02_tuning", "e03_perturbations", "e04_tuning", "e08_periodic"}  # the others: make portable
 WITH_TIME_STEP = [pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
-                  for name in sorted(EXPERIMENTS.keys() - WITHOUT_TIME_STEP)]
+                  for name, experiment in EXPERIMENTS.items() if not experiment.without_time_step]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from dpbook_course.claims import claims, findings
 from dpbook_course.claims.claims import Claim, Effect, Verdict, judge
 from dpbook_course.claims.findings import conclude, lower, per_seed, smaller
-from dpbook_course.experiments import results
+from dpbook_course.experiments import results, tasks
 from dpbook_course.experiments.spec import Experiment
 
 SCATTER = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9])  # what seeds share
@@ -199,13 +199,9 @@ def registry(monkeypatch):
     known = {"e90": Experiment(Spec("e90"), None, claims={"C90": CLAIM, "C89": both}),
              "e91": Experiment(Spec("e91"), None)}
 
-    def frame(spec):
-        if spec.id == "e91":
-            raise results.ResultError("there are no results")
-        return frame_of(BETTER)
-
-    monkeypatch.setattr(claims, "experiments", lambda: known)
-    monkeypatch.setattr(results, "frame", frame)
+    monkeypatch.setattr(claims, "loaded", lambda: (known, []))
+    monkeypatch.setattr(results, "load", lambda spec: (["e90's"] if spec.id == "e90" else [], []))
+    monkeypatch.setattr(results, "rows", lambda _: frame_of(BETTER))
     return known
 
 
@@ -215,7 +211,8 @@ def test_the_ledger(registry):
     assert found["C89"].outcome == "undecided" and "e91 has 0 rows" in found["C89"].note
     assert "no results of e91" in found["C89"].remedy and "run e90" not in found["C89"].remedy
     assert claims.verdict("C90") == found["C90"]
-    report = claims.report()
+    assert claims.weighed() == (found, [])
+    report = claims.report(found)
     assert report.index("C89") < report.index("C90") < report.index("Criterion") and CLAIM.criterion in report
     with pytest.raises(KeyError, match="C89, C90"):
         claims.verdict("C01")
@@ -223,19 +220,53 @@ def test_the_ledger(registry):
 
 def test_a_claim_belongs_to_one_study(registry):
     registry["e91"].claims["C90"] = Claim("C90", "", "", ("e91",), "", decide)
-    with pytest.raises(ValueError, match="another study"):
-        claims.all_claims()
+    found, (problem,) = claims.weighed()
+    assert problem.startswith("e90 and e91 both state C90, so it has no verdict: ") and list(found) == ["C89"]
+    with pytest.warns(UserWarning, match="both state C90"):
+        assert claims.verdicts() == found
+    with pytest.raises(KeyError, match="no claim 'C90'; the experiments decide C89; e90 and e91 both state"):
+        claims.verdict("C90")
     registry["e91"].claims["C88"] = CLAIM
     del registry["e91"].claims["C90"]
-    with pytest.raises(ValueError, match="'C88'"):
-        claims.all_claims()
+    found, (problem,) = claims.weighed()
+    assert problem == "e91 states C90 as 'C88': give it the key 'C90' in its CLAIMS" and list(found) == ["C89", "C90"]
+
+
+def test_a_rule_that_fails_leaves_the_other_claims(registry):
+    registry["e91"].claims["C88"] = Claim("C88", "Fails", "", ("e90",), "", lambda frames: frames["e90"]["eror"])
+    found, (problem,) = claims.weighed()
+    assert problem.startswith("C88 of e91 cannot be judged: ") and problem.endswith("KeyError: 'eror'")
+    assert found["C88"].outcome == "undecided" and found["C88"].note == f"{problem}."
+    assert found["C90"].outcome == "supported"
+    with pytest.raises(KeyError, match="eror"):
+        claims.verdict("C88")
+
+
+def test_results_that_are_refused_are_not_called_absent(registry, monkeypatch):
+    other = results.ResultError("results/e91/a-10-0.json was computed under other settings.\nDo this")
+    monkeypatch.setattr(results, "load", lambda spec: (["e90's"], []) if spec.id == "e90" else ([], [other] * 3))
+    found, problems = claims.weighed()
+    assert problems == [str(other)] * 3 and found["C90"].outcome == "supported"
+    said = "Results of e91 are there, but refused, 3 files; the first: results/e91/a-10-0.json was computed under other"
+    assert found["C89"].outcome == "undecided" and found["C89"].remedy.startswith(said)
+    assert "no results" not in str(found["C89"]) and said.split("; ")[1] in " ".join(str(found["C89"]).split())
+    with pytest.warns(UserWarning, match="other settings"):
+        assert claims.verdict("C89") == found["C89"]
+
+
+def test_claims_of_a_study_that_cannot_be_used_say_why(registry, monkeypatch):
+    broken = tasks.StudyError("e91", "verdict.py, line 3: NameError: x")
+    monkeypatch.setattr(claims, "loaded", lambda: ({"e90": registry["e90"]}, [broken]))
+    found, problems = claims.weighed()
+    assert problems == ["the study e91 cannot be used: verdict.py, line 3: NameError: x"]
+    assert found["C90"].outcome == "supported" and problems[0] in found["C89"].remedy
 
 
 def test_the_stated_claims():
     """Ids, chapters and experiments of the real ones exist, and every one states its rule."""
     found = claims.all_claims()
     assert {"C09", "C10", "C22"} <= set(found)
-    known = claims.experiments()
+    known = tasks.experiments()
     for key, claim in found.items():
         assert claim.id == key and claim.text and len(claim.criterion) > 40
         assert set(claim.experiments) & set(known), f"{key} is decided by {claim.experiments}, none of which is here"

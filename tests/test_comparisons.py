@@ -13,6 +13,7 @@ from test_repository import MODULES, imports, module_name
 from dpbook_course.claims import claims, pages
 from dpbook_course.claims.claims import Effect
 from dpbook_course.claims.comparisons import Lower, Smaller, SmallerInTime, cross, found_in
+from dpbook_course.experiments import results, tasks
 
 SCATTER = (1.0, 1.3, 0.8, 1.1, 0.6, 0.9)
 STUDIES = [path for path in MODULES if re.search(r"/studies/e\d\d/", path.as_posix())]
@@ -89,7 +90,8 @@ def exchanged(frame, generator):
 def stored():
     """All claims, with the frames of their experiments as they are and with exchanged records."""
     known, generator = claims.all_claims(), random.Random(1)
-    frames = claims._frames({name for claim in known.values() for name in claim.experiments})
+    studies = tasks.experiments()
+    frames = {name: results.frame(studies[name].spec) for claim in known.values() for name in claim.experiments}
     return known, [frames, {name: exchanged(frame, generator) for name, frame in frames.items()}]
 
 

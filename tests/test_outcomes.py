@@ -3,7 +3,11 @@
 import ast
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import nbformat
@@ -57,7 +61,8 @@ def test_a_rate_counts_the_repetitions_of_this_code_only():
               repetition(4, code="older")]
     assert rate(stored, "a is small", "c0de") == Rate(2, 3, 1)
     assert str(Rate(2, 3, 1)) == "2 of 3; 1 more ended with an error before it"
-    assert str(Rate(11, 12)) == "11 of 12"
+    assert str(Rate(11, 12)) == "11 of 12" and str(Rate(0, 0, 2)) == "none of 2 came to it, an error ended them before"
+    assert Rate(2, 3, 1).words(" when repeated") == "2 of 3 when repeated; 1 more ended with an error before it"
     assert rate(stored, "a is small", "newer") == rate(stored, "b", "c0de") == Rate()
     assert str(Rate()) == outcomes.UNKNOWN
 
@@ -134,6 +139,14 @@ def test_a_rate_is_lost_by_a_change_of_what_the_chapter_imports(tmp_path, monkey
     assert mark() == first
     chapter_code._module.cache_clear()
     chapter_code._homes.cache_clear()
+
+
+@pytest.mark.parametrize("code, same", [
+    ("if x < 0:\n    raise ValueError('x')\ny = x\nheld('small', y < 1)", True),
+    ("y = x\nheld('as small as that', y < 1)", True), ("y = x\nheld('small', y < 2)", False),
+    ("if x < 0:\n    x = 0\ny = x\nheld('small', y < 1)", False)])
+def test_a_rate_survives_checks_that_only_raise_and_other_words(code, same):
+    assert (chapter_code.fingerprint([code]) == chapter_code.fingerprint(["y = x\nheld('small', y < 1)"])) == same
 
 
 @pytest.mark.parametrize("code, modules", [
@@ -229,11 +242,116 @@ def test_repetitions_are_run_once_with_their_own_seeds_and_rounding(tmp_path, ca
     assert set(map(str, outcomes.rates(page, tmp_path).values())) == {outcomes.UNKNOWN}
 
 
-def test_a_process_that_dies_is_told_and_stores_nothing(tmp_path, capsys):
-    page = notebook(tmp_path / "tiny.ipynb", "import os\nos._exit(7)", 'held("a is small", True)')
+@pytest.mark.parametrize("fatal, said", [
+    ("import os\nos._exit(7)", "exit status 7"),
+    ("import os\nos.kill(os.getpid(), 9)", "killed by signal 9; the same command runs it again")])
+def test_a_process_that_dies_is_told_and_stores_nothing(fatal, said, tmp_path, capsys):
+    page = notebook(tmp_path / "tiny.ipynb", fatal, 'held("a is small", True)')
     assert outcomes.measure([page], 1, 1, tmp_path) == 1
-    assert "tiny, repetition 0, stored nothing (exit status 7)" in capsys.readouterr().err
+    assert f"tiny, repetition 0, stored nothing ({said})" in capsys.readouterr().err
     assert not repetitions.file("tiny", 0, tmp_path).exists()
+
+
+def counting(tmp_path, source, *more):
+    """A chapter whose second cell counts the runs, and the function that says how many there were."""
+    path = tmp_path / "runs"
+    count = f"SEED = 0\nwith open({str(path)!r}, 'a') as file:\n    file.write('x')"
+    start = 'from dpbook_course.experiments import outcomes\nheld = outcomes.of("tiny")'
+    return notebook(tmp_path / "tiny.ipynb", start, count, source, *more), lambda: len(path.read_text())
+
+
+def test_an_error_that_every_repetition_meets_is_no_outcome(tmp_path, capsys):
+    page, runs = counting(tmp_path, 'held("a is small", True)\nassert SEED < 0', 'held("b is small", True)')
+    for repeats in (1, 6):
+        assert outcomes.measure([page], repeats, 1, tmp_path) == 1
+        said = capsys.readouterr()
+        assert "tiny: an error ended" in said.err and "repetition 0: code cell 3: AssertionError" in said.err
+        assert not said.out and not list(tmp_path.rglob("0*.json"))
+    assert runs() - 1 - repetitions.ENOUGH in (0, 1), "further ones would only repeat it, but one may have begun"
+    assert set(map(str, outcomes.rates(page, tmp_path).values())) == {outcomes.UNKNOWN}
+
+
+def test_an_error_that_another_repetition_does_not_meet_counts(tmp_path, capsys):
+    page, runs = counting(tmp_path, "assert SEED > 0", 'held("a is small", True)')
+    assert outcomes.measure([page], 1, 1, tmp_path) == 1
+    assert outcomes.measure([page], 3, 1, tmp_path) == 0, "the second gets past what ended the first"
+    assert "tiny, repetition 0: 0 of 1 held, 0 s; ended by code cell 3: AssertionError" in " ".join(
+        capsys.readouterr().out.replace("1 s", "0 s").split())
+    assert str(*outcomes.rates(page, tmp_path).values()) == "2 of 2; 1 more ended with an error before it"
+    assert runs() == 4 and repetitions.missing(page, 3, tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("source, said", [
+    ("no_such_name", "code cell 3: NameError: name 'no_such_name' is not defined"),
+    ("from dpbook_utils import nothing", "code cell 3: ImportError: cannot import"), ("1 +", "code cell 3: SyntaxErr"),
+    ("open('/nowhere/x')", "code cell 3: FileNotFoundError"), ("raise SystemExit", "code cell 3: SystemExit"),
+    ("if False:\n    held('b', True)", "it stated 1 outcomes, where the chapter has 2")])
+def test_a_defect_is_no_outcome(source, said, tmp_path, capsys):
+    page, runs = counting(tmp_path, source, 'held("a is small", True)')
+    assert outcomes.measure([page], 5, 1, tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tiny, repetition 0, is no outcome and not stored. ") and said in line
+    assert runs() == 1 and not list(tmp_path.rglob("0*.json"))
+
+
+FULL = """
+import errno, os
+before, calls = os.fsync, []
+
+
+def fsync(number):
+    calls.append(number)
+    if len(calls) <= {}:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    before(number)
+
+
+os.fsync = fsync"""
+
+
+def test_a_disk_that_is_full_costs_no_repetition(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the processes that are started
+    page, _ = counting(tmp_path, FULL.format(1), 'held("a is small", True)')
+    assert outcomes.measure([page], 1, 1, tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be written (No space left on device)" in line and "; the repetition is kept. To store it: mv" in line
+    subprocess.run(line.partition("To store it: ")[2], shell=True, check=True)
+    assert str(*outcomes.rates(page, tmp_path).values()) == "1 of 1"
+    page, _ = counting(tmp_path, FULL.format(9), 'held("a is small", True)')
+    assert outcomes.measure([page], 1, 1, tmp_path) == 1
+    assert "No space left on device" in (said := capsys.readouterr().err) and "the repetition is lost" in said
+
+
+def test_nothing_is_run_where_nothing_can_be_stored(tmp_path, capsys):
+    page, _ = counting(tmp_path, 'held("a is small", True)')
+    repetitions.folder(tmp_path).mkdir()
+    (repetitions.folder(tmp_path) / "tiny").touch()
+    assert outcomes.measure([page], 3, 1, tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tiny, repetition 0, was not run: ") and "cannot be written" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path):
+    gate, waits = tmp_path / "gate", tmp_path / "waits"
+    wait = (f"import time\nfrom pathlib import Path\nif SEED:\n    Path({str(waits)!r}).touch()\n"
+            f"while SEED and not Path({str(gate)!r}).exists():\n    time.sleep(0.02)")
+    page, runs = counting(tmp_path, wait, 'held("a is small", True)')
+    code = "from pathlib import Path; from dpbook_course.experiments import outcomes; import sys; "
+    code += "sys.exit(outcomes.measure([Path(sys.argv[1])], 2, 1, Path(sys.argv[2])))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code, str(page), str(tmp_path)], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.STDOUT, start_new_session=True, env=environment) as process:
+        end = time.monotonic() + 120
+        while not waits.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(120) == 130
+        said = process.stdout.read()
+    assert "Interrupted. What is finished is stored" in said and "Traceback" not in said
+    assert repetitions.missing(page, 2, tmp_path) == ([1], []) and not list(tmp_path.rglob("*.tmp"))
+    gate.touch()
+    assert outcomes.measure([page], 2, 1, tmp_path) == 0 and runs() == 3
 
 
 def test_a_kernel_shows_the_rate_of_its_own_cells(tmp_path, monkeypatch):
@@ -250,6 +368,18 @@ def test_a_kernel_shows_the_rate_of_its_own_cells(tmp_path, monkeypatch):
     assert shown.cells[2].outputs[0].text == "A is small: did not hold in this run; 1 of 2 when repeated.\n"
 
 
+def test_a_slip_in_one_chapter_leaves_the_others(tmp_path, capsys):
+    slip = notebook(tmp_path / "slip.ipynb", 'held("a", True)\nheld("a", True)')
+    page, runs = counting(tmp_path, 'held("a is small", True)')
+    said = "slip.ipynb states the outcome held('a', True); give it a text"
+    assert outcomes.measure([slip, page], 1, 1, tmp_path) == 1 and runs() == 1
+    shown = capsys.readouterr()
+    assert said in shown.err and "tiny, repetition 0: 1 of 1 held" in shown.out
+    assert outcomes.show({"slip": slip, "tiny": page}, tmp_path) == 1
+    shown = capsys.readouterr()
+    assert said in shown.err and shown.out.splitlines() == ["slip", "tiny", "  1 of 1: a is small"]
+
+
 def test_commands_say_what_is_wrong(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         outcomes.main(["run", "99_nothing"])
@@ -259,7 +389,7 @@ def test_commands_say_what_is_wrong(tmp_path, capsys, monkeypatch):
     assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert outcomes.measure([], 1, 1, tmp_path / "file") == 1
-    assert "cannot be written to" in capsys.readouterr().err
+    assert "cannot be written (Not a directory)" in capsys.readouterr().err
 
     def interrupted(*arguments):
         raise KeyboardInterrupt

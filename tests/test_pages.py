@@ -196,7 +196,9 @@ def test_a_computed_page_runs_and_is_built_from_nothing_typed(page, root, monkey
         for name in re.findall(r"\]\(\.\./(notebooks/\w+)\.ipynb\)", text):
             assert any({"file": name} in part["chapters"] for part in listed) and (root / f"{name}.ipynb").exists()
     if page == "verdict":  # it weighs everything that has been measured
-        assert all(f"{{ref}}`{key} <{key.lower()}>`: {v.outcome}" in text for key, v in names["found"].items())
+        said = {key: f"{{ref}}`{key} <{key.lower()}>`: {verdict.outcome}" for key, verdict in names["found"].items()}
+        lacking = [key for key, words in said.items() if words not in text]
+        assert not lacking, "book/verdict.md weighs no: " + ", ".join(f'cited("{key}")' for key in lacking)
     assert not re.search(r"\d\.\d", prose(root, page)), "a typed result"
 
 

@@ -70,6 +70,11 @@ def test_no_results_at_all_say_how_to_get_some(tmp_path):
         results.frame(SPEC, tmp_path)
 
 
+def test_results_that_are_all_refused_are_not_called_absent(path):
+    with pytest.raises(results.ResultError, match="(?s)results of e99 in .* are refused, 2 files; the first: .*other"):
+        results.frame(replace(SPEC, settings={"dt": 1}), path.parents[1])
+
+
 @pytest.mark.parametrize("num_bytes", [0, 1, 200, -3])
 def test_a_truncated_file_is_refused(path, num_bytes):
     path.write_bytes(path.read_bytes()[:num_bytes])

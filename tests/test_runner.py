@@ -219,6 +219,18 @@ def test_metrics_that_do_not_fit_are_no_record(wrong, message):
         runner.compute(replace(TINY, run=lambda *_: wrong), "a", 10, (0, 1))
 
 
+def test_a_baseline_that_was_given_all_seeds_is_named():
+    once = {"error": np.zeros(1), "curve": np.zeros((1, 3)), "seconds": np.zeros(1)}
+    without = replace(TINY, spec=replace(SPEC, baselines=frozenset()), run=lambda *_: once)
+    (task,) = [task for task in without.spec.tasks() if task.variant == "base"]
+    assert task.seeds == SPEC.seeds
+    with pytest.raises(ValueError, match=r"one entry, where .* 3 seeds. If 'base' draws nothing, .*: baselines="
+                                         r"frozenset\({'base'}\)$"):
+        runner.compute(without, task.variant, task.budget, task.seeds)
+    (task,) = [task for task in SPEC.tasks() if task.variant == "base"]
+    assert runner.compute(replace(TINY, run=lambda *_: once), "base", 0, task.seeds).seeds == (0,)
+
+
 def test_missing_tasks_share_seeds_with_checks_of_the_same_budget():
     spec = replace(SPEC, checks=(Task("a", 10, (0, 1)),))
     tasks = [task for task in runner.missing(spec, []) if task[:2] == ("a", 10)]
@@ -244,7 +256,7 @@ def test_the_costliest_tasks_start_first_after_the_checks(study, run):
 
 def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch, capsys):
     monkeypatch.setattr(results, "folder", lambda: study.root)
-    monkeypatch.setattr(runner, "experiments", lambda: {"tiny": TINY})
+    monkeypatch.setattr(runner, "loaded", lambda: ({"tiny": TINY}, []))
     assert __main__.main(["list"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["tiny", "0/7", "0"]
     assert run(num_seeds=2) == []
@@ -263,7 +275,10 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
     (["run", "e04", "--budget", "7"], "e04 has no budget of 7 updates; it has 0, "),
     (["run", "e4"], "did you mean e0"), (["run", "e04-forced"], "did you mean e04_forced"),
     (["check", ""], "there are e0"),
-    (["run"], "ID"), (["claim"], "invalid choice"), ([], "required")])
+    (["run"], "ID"), (["claim"], "no command 'claim'; did you mean claims?"), ([], "required"),
+    (["outcome", "run"], "did you mean python -m dpbook_course.experiments.outcomes run | show?"),
+    (["e04"], "no command 'e04'; there are list, run, check, claims, and python -m dpbook_course.experiments.outcomes"),
+    (["run", "e04", "--workers", "0"], "unrecognized arguments: --workers 0")])
 def test_wrong_commands_are_explained(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         __main__.main(arguments)

@@ -1,13 +1,15 @@
 """Specifications: what cannot be meant is refused, and the fingerprint sees all that results depend on."""
 
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
 from dpbook_course.descriptions import describe
-from dpbook_course.experiments.spec import Specification, Task
+from dpbook_course.experiments.spec import Experiment, Specification, Task
+from dpbook_course.experiments.tuning import Tuning
 from dpbook_utils.gradients import FullGradient, Truncated
 from dpbook_utils.losses import every_step, final_step
 
@@ -42,9 +44,11 @@ def test_impossible_numbers_are_refused():
 
 @pytest.mark.parametrize("change, message", [
     ({"budgets": {"P": (0,), "ONE": (10,)}}, "WIG-3"),
-    ({"checks": (Task("TWO", 2, (4,)),)}, "TWO is no variant"),
-    ({"checked": ("eror",)}, "eror"),
-    ({"baselines": frozenset({"Q"})}, "Q is no variant"),
+    ({"seeds": 6}, r"the seeds are 6; give a tuple of whole numbers, such as \(0, 1\)"), ({"seeds": ()}, "seeds are"),
+    ({"budgets": {"P": (0,), "ONE": (20,), "WIG-3": 10}}, "the budgets of 'WIG-3' are 10; give a tuple"),
+    ({"checks": (Task("TWO", 2, (4,)),)}, "its checks name 'TWO', which is no variant of it; it has P, ONE, WIG-3"),
+    ({"checked": ("eror",)}, "its checked name 'eror', which is no metric of it; it has error, curve"),
+    ({"baselines": frozenset({"Q"})}, "its baselines name 'Q', which is no variant of it; it has P, ONE, WIG-3"),
     ({"variants": {"P": 1, "wig 3": 2, "WIG-3": 3}, "budgets": {"P": (0,), "wig 3": (1,), "WIG-3": (1,)}, "checks": ()},
      "'wig 3', 'WIG-3' have the same name as files")])
 def test_a_contradiction_is_refused(change, message):
@@ -73,6 +77,12 @@ def test_the_fingerprint_is_the_same_in_every_process():
     environment = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7"}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert printed.stdout.split() == list(map(SPEC.fingerprint, SPEC.variants))
+
+
+@pytest.mark.parametrize("kind", [Specification, Experiment, Tuning])
+def test_what_a_study_states_is_explained_field_by_field(kind):
+    explained = " ".join(re.findall(r"^        ([\w, ]+): ", kind.__doc__, re.MULTILINE))
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"\w+", explained))
 
 
 def test_descriptions_say_what_an_object_is_made_of():

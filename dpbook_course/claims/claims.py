@@ -5,18 +5,19 @@ names the others. Verdicts are computed, never typed:
 
     claims.verdict("C09")       one verdict, which a notebook shows as a table
     claims.verdicts()           all of them
-    claims.report()             all of them as text: python -m dpbook_course.experiments claims
+    claims.weighed()            all of them, and what is wrong: python -m dpbook_course.experiments claims
 """
 
-import contextlib
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas
 
 from ..experiments import results
-from ..experiments.tasks import experiments
+from ..experiments.spec import Experiment
+from ..experiments.tasks import STUDIES, StudyError, experiments, loaded, slip
 from .effects import MIN_SEEDS
 
 SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED = "supported", "supported under conditions", "not supported"
@@ -144,12 +145,15 @@ class Claim:
     decide: Callable[[Mapping[str, pandas.DataFrame]], Verdict]
 
 
-def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:
+def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame], refused: Mapping[str, str] | None = None) -> Verdict:
     """The verdict on a claim from the frames of its experiments; a missing or empty frame means no results.
 
     No verdict without six seeds: with fewer, or without any results, it is undecided and says what to run.
+
+    Args:
+        refused: ``{experiment: why}`` of results that are there, all or some, and cannot be used.
     """
-    nothing = pandas.DataFrame({"variant": [], "budget": [], "seed": []})
+    nothing, refused = pandas.DataFrame({"variant": [], "budget": [], "seed": []}), refused or {}
     missing = [name for name in claim.experiments if name not in frames or frames[name].empty]
     frames = {name: nothing if name in missing else frames[name] for name in claim.experiments}
     if len(missing) == len(frames):
@@ -160,42 +164,78 @@ def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         verdict = replace(verdict, outcome=UNDECIDED, note=f"{verdict.num_seeds} seeds; a verdict needs {MIN_SEEDS}. "
                                                            f"{verdict.note}".rstrip())
     if verdict.outcome == UNDECIDED:
-        runs = [f"There are no results of {name}: {command(name)}." for name in missing] or [
-            f"Compute what is missing: {'; '.join(map(command, frames))}."]
-        verdict = replace(verdict, remedy=" ".join(runs))
+        reasons = [refused[name] for name in claim.experiments if name in refused]
+        reasons += [f"There are no results of {name}: {command(name)}." for name in missing if name not in refused]
+        verdict = replace(verdict, remedy=" ".join(reasons) or
+                          f"Compute what is missing: {'; '.join(map(command, frames))}.")
     return replace(verdict, claim=claim)
 
 
 def all_claims() -> dict[str, Claim]:
-    """The claims of all experiments, in the order of their ids. Raises ValueError if two studies state the same."""
-    found: dict[str, Claim] = {}
-    for experiment in experiments().values():
+    """The claims of all experiments, in the order of their ids. Warns of those that cannot be used: a claim belongs to
+    one study, under its id."""
+    found, problems = _claims(experiments())
+    _warn(problems)
+    return found
+
+
+def _claims(known: Mapping[str, Experiment]) -> tuple[dict[str, Claim], list[str]]:
+    """The claims of experiments, and what is wrong with those that are none."""
+    stated, problems = {}, []
+    for name, experiment in known.items():
         for key, claim in experiment.claims.items():
-            if key != claim.id or found.get(key, claim) is not claim:
-                raise ValueError(f"{experiment.spec.id} states {claim.id} as {key!r}, or another study states it too; "
-                                 "a claim belongs to one study, under its id")
-            found[key] = claim
-    return dict(sorted(found.items()))
+            if key != claim.id:
+                problems.append(f"{name} states {claim.id} as {key!r}: give it the key {claim.id!r} in its CLAIMS")
+            else:
+                stated.setdefault(key, {})[name] = claim
+    for key, by in list(stated.items()):
+        if len(by) > 1 and any(claim is not next(iter(by.values())) for claim in by.values()):
+            problems.append(f"{' and '.join(by)} both state {key}, so it has no verdict: a claim belongs to one study; "
+                            "take it out of the other one's CLAIMS")
+            del stated[key]
+    return {key: next(iter(by.values())) for key, by in sorted(stated.items())}, problems
+
+
+def weighed() -> tuple[dict[str, Verdict], list[str]]:
+    """``{id: verdict}`` of all claims, by the stored results; and what is wrong with studies, claims and results.
+
+    Whatever is wrong with one study leaves the claims that do not need it as they are.
+    """
+    known, broken = loaded()
+    stated, problems = _claims(known)
+    frames, refused, more = _stored({name for claim in stated.values() for name in claim.experiments}, known, broken)
+    found, problems = {}, [*map(str, broken), *problems, *more]
+    for key, claim in stated.items():
+        try:
+            found[key] = judge(claim, frames, refused)
+        except Exception as error:  # in the study's own rule
+            study = next(name[:3] for name, experiment in known.items() if experiment.claims.get(key) is claim)
+            problems.append(f"{key} of {study} cannot be judged: {slip(error, STUDIES / study)}")
+            found[key] = Verdict(UNDECIDED, (), 0, "none", f"{problems[-1]}.", claim)
+    return found, problems
 
 
 def verdicts() -> dict[str, Verdict]:
-    """``{id: verdict}`` of all claims, by the stored results."""
-    known = all_claims()
-    frames = _frames({name for claim in known.values() for name in claim.experiments})
-    return {key: judge(claim, frames) for key, claim in known.items()}
+    """``{id: verdict}`` of all claims, by the stored results. Warns of what is wrong (``weighed``)."""
+    found, problems = weighed()
+    _warn(problems)
+    return found
 
 
 def verdict(claim_id: str) -> Verdict:
-    """One verdict. Raises KeyError for an unknown id."""
-    known = all_claims()
-    if claim_id not in known:
-        raise KeyError(f"no claim {claim_id!r}; the experiments decide {', '.join(known)}")
-    return judge(known[claim_id], _frames(known[claim_id].experiments))
+    """One verdict. Raises KeyError for an unknown id, and whatever the claim's own rule raises."""
+    known, broken = loaded()
+    stated, problems = _claims(known)
+    if claim_id not in stated:
+        wrong = "".join(f"; {problem}" for problem in [*map(str, broken), *problems])
+        raise KeyError(f"no claim {claim_id!r}; the experiments decide {', '.join(stated)}{wrong}")
+    frames, refused, more = _stored(stated[claim_id].experiments, known, broken)
+    _warn(more)
+    return judge(stated[claim_id], frames, refused)
 
 
-def report() -> str:
-    """All verdicts as text, a summary first."""
-    found = verdicts()
+def report(found: Mapping[str, Verdict]) -> str:
+    """Verdicts as text, a summary first."""
     summary = [textwrap.fill(f"{key}  {v.outcome:<26} {v.claim.text}", 110, subsequent_indent=" " * 32)
                for key, v in found.items()]
     return "\n".join([*summary, "", *map(str, found.values())])
@@ -206,13 +246,25 @@ def command(experiment: str) -> str:
     return f"python -m dpbook_course.experiments run {experiment}"
 
 
-def _frames(names: Iterable[str]) -> dict[str, pandas.DataFrame]:
-    """The results of those experiments that have any."""
-    found, known = {}, experiments()
+def _stored(names: Collection[str], known: Mapping[str, Experiment], broken: Iterable[StudyError]
+            ) -> tuple[dict[str, pandas.DataFrame], dict[str, str], list[str]]:
+    """The results of experiments that have any; why those of others cannot be used; every file that is refused."""
+    frames, problems = {}, []
+    refused = {name: f"The results of {name} cannot be read: {problem}." for name in names for problem in broken
+               if problem.study == name[:3]}
     for name in sorted(set(names) & set(known)):
-        with contextlib.suppress(results.ResultError):
-            found[name] = results.frame(known[name].spec)
-    return found
+        records, wrong = results.load(known[name].spec)
+        if records:
+            frames[name] = results.rows(records)
+        if wrong:
+            refused[name] = f"Results of {name} are there, but refused, {results.refused(wrong)}."
+            problems += map(str, wrong)
+    return frames, refused, problems
+
+
+def _warn(problems: Iterable[str]) -> None:
+    for problem in problems:
+        warnings.warn(problem, stacklevel=3)
 
 
 def _number(x: float) -> str:

@@ -1,9 +1,12 @@
 """The commands: list | run ID [--seeds N] [--budget B] [--scheduler ADDRESS] | check ID | claims"""
 
 import argparse
+import difflib
 import sys
 
 from ..commands import INTERRUPTED, program
+
+OUTCOMES = "python -m dpbook_course.experiments.outcomes run | show"
 
 # The libraries are imported by each command: Ctrl-C and wrong commands need not wait for them.
 
@@ -22,14 +25,21 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the study's")
     run.add_argument("--budget", type=int, metavar="B", help="only this number of updates (and baselines and checks)")
     run.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, tcp://host:8786; default: this machine")
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        near = difflib.get_close_matches(words[0], [*commands.choices, "outcomes"], n=1)
+        meant = {"outcomes": f"did you mean {OUTCOMES}?"}.get(*near, f"did you mean {near[0]}?") if near else (
+            f"there are {', '.join(commands.choices)}, and {OUTCOMES}")
+        parser.error(f"no command {words[0]!r}; {meant}")
+    options = parser.parse_args(words)
     if options.command == "list":
         return show()
     if options.command == "claims":
         from ..claims import claims
 
-        print(claims.report())
-        return 0
+        found, problems = claims.weighed()
+        print(claims.report(found))
+        return _report(problems, "")
     from . import runner
 
     try:
@@ -38,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
             experiment.spec.tasks(options.seeds, options.budget)
     except (LookupError, ValueError) as error:
         (run if options.command == "run" else check).error(str(error))
+    except runner.StudyError as error:
+        return _report([str(error)], "")
     if options.command == "check":
         return _report(runner.check(experiment), f"{experiment.spec.id}: the code gives what is stored.")
     return compute(experiment, options)
@@ -47,8 +59,9 @@ def show() -> int:
     """The table of experiments."""
     from . import runner
 
-    rows, problems = [("id", "tasks", "seeds", "title")], []
-    for name, experiment in runner.experiments().items():
+    known, problems = runner.loaded()
+    rows = [("id", "tasks", "seeds", "title")]
+    for name, experiment in known.items():
         found = runner.status(experiment.spec)
         rows.append((name, f"{found.done}/{found.total}", str(found.num_seeds), experiment.spec.title))
         problems += found.problems

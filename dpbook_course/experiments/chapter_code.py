@@ -4,9 +4,9 @@ An outcome depends on the code cells of its chapter up to the one that states it
 that those use, themselves or through others. Both enter the fingerprint as syntax: comments, docstrings and layout may
 change, and one statement more, or another constant, makes it another code. A change *after* an outcome leaves it alone.
 
-Left out are the modules that show things (figures, explorers, pages that train) and those that read stored results
-(verdicts, statistics, tables): nothing that is trained on the spot comes from them, and a chapter would lose all its
-rates whenever a page is worded anew.
+Left out is what no training depends on, for a chapter would lose all its rates whenever a sentence is worded anew: the
+modules that show things (figures, explorers, pages that train), those that read stored results (verdicts, statistics,
+tables), the checks of arguments, every ``if`` that only raises an error, and the texts of outcomes.
 """
 
 import ast
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dpbook_utils", "dpbook_course")
-SHOWING = {"figures", "explorer", "web"}  # parts of the packages
+SHOWING = {"figures", "explorer", "web", "arguments"}  # parts of the packages; the last refuses what is wrong
 READING = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
                            "runner", "tasks"}}  # modules of a part; all of the claims, and every verdict
 FENCE = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,7 +43,7 @@ def statements(page: Path) -> dict[str, str]:
         before.append(source)
         tree = parsed(source)
         for node in ast.walk(tree) if tree else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "held":
+            if _is_outcome(node):
                 name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
                 if not isinstance(name, str) or name in found:
                     raise ValueError(f"{page.name} states the outcome {ast.unparse(node)[:80]}; give it a text, "
@@ -75,15 +75,19 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def canonical(node):
-    """A tree as nested tuples without docstrings and places, the same whatever Python has parsed it."""
+    """A tree as nested tuples without docstrings, places, checks that only raise, and the texts of outcomes; the same
+    whatever Python has parsed it.
+    """
     if isinstance(node, list):
-        return [canonical(item) for item in node]
+        return [canonical(item) for item in node if not _only_raises(item)]
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = dict(ast.iter_fields(node))
     body = fields.get("body")
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and body and _is_text(body[0]):
         fields["body"] = body[1:]
+    if _is_outcome(node):
+        fields["args"] = node.args[1:]
     return type(node).__name__, *((name, canonical(value)) for name, value in fields.items()
                                   if value is not None and value != [])
 
@@ -173,3 +177,11 @@ def _module(name: str) -> tuple[str, frozenset[str]]:
 def _is_text(statement: ast.stmt) -> bool:
     return (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
             and isinstance(statement.value.value, str))
+
+
+def _is_outcome(node) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "held"
+
+
+def _only_raises(node) -> bool:
+    return isinstance(node, ast.If) and not node.orelse and all(isinstance(one, ast.Raise) for one in node.body)

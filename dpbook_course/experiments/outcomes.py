@@ -21,12 +21,14 @@ import math
 import sys
 import textwrap
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dpbook_utils import settings
+from dpbook_utils.files import writable_folder
 
-from ..commands import program
+from ..commands import INTERRUPTED, program
 from . import repetitions
 from .chapter_code import fingerprint, statements
 from .repetitions import Repetition
@@ -43,10 +45,14 @@ class Rate:
     ended: int = 0
 
     def __str__(self) -> str:
-        if not self.reached + self.ended:
-            return UNKNOWN
+        return self.words()
+
+    def words(self, when: str = "") -> str:
+        """``11 of 12``; ``when`` says of what."""
+        if not self.reached:
+            return f"none of {self.ended} came to it{when}, an error ended them before" if self.ended else UNKNOWN
         ended = f"; {self.ended} more ended with an error before it" if self.ended else ""
-        return f"{self.held} of {self.reached}{ended}"
+        return f"{self.held} of {self.reached}{when}{ended}"
 
 
 def rate(stored: list[Repetition], statement: str, code: str) -> Rate:
@@ -77,7 +83,7 @@ class Outcomes:
         run, often = "this short run", "rates are those of full runs"
         if settings.mode() == "full":
             found = rate(self.stored, statement, fingerprint(executed()))
-            run, often = "this run", f"{UNKNOWN} how often" if found == Rate() else f"{found} when repeated"
+            run, often = "this run", f"{UNKNOWN} how often" if found == Rate() else found.words(" when repeated")
         text = f"{statement[:1].upper()}{statement[1:]}: {'held' if value else 'did not hold'} in {run}; {often}."
         print(textwrap.fill(text, 78, subsequent_indent="    "))
 
@@ -128,11 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not known:
         parser.error("there are no chapters beside the package: call it in a copy of the repository")
     if options.command == "show":
-        for name, page in known.items():
-            print(name, *(f"  {often}: {statement}" for statement, often in rates(page).items()), sep="\n")
-        problems = [problem for name in known for problem in repetitions.load(name)[1]]
-        print(*problems, sep="\n", file=sys.stderr)
-        return 1 if problems else 0
+        return show(known)
     for name in options.chapters:
         if name not in known:
             run.error(f"no chapter {name!r} states outcomes; choose from {', '.join(known)}")
@@ -141,11 +143,26 @@ def main(arguments: list[str] | None = None) -> int:
     return measure([known[name] for name in options.chapters or known], options.repeats, options.workers)
 
 
+def show(pages: Mapping[str, Path], root: Path | None = None) -> int:
+    """Print all outcomes with their rates; returns the exit status."""
+    problems = []
+    for name, page in pages.items():
+        problems += repetitions.load(name, root)[1]
+        try:
+            lines = [f"  {often}: {statement}" for statement, often in rates(page, root).items()]
+        except ValueError as error:  # as in ``repetitions.measure``
+            lines, problems = [], [*problems, error]
+        print(name, *lines, sep="\n")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
 def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = None) -> int:
     """Run what is missing, with a line for each repetition; returns the exit status."""
     problems = []
     try:
-        repetitions.folder(root).mkdir(parents=True, exist_ok=True)
+        writable_folder(repetitions.folder(root))
         for done in repetitions.measure(pages, repeats, workers, root):
             if isinstance(done, str):
                 problems.append(done)
@@ -155,11 +172,11 @@ def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = N
             print(f"{done.chapter}, repetition {done.repetition}: {results.count(True)} of {len(results)} held, "
                   f"{done.provenance['seconds']:.0f} s{f'; ended by {done.failed}' if done.failed else ''}", flush=True)
     except KeyboardInterrupt:
-        print("\nInterrupted. What is finished is stored; the same command goes on from there.", file=sys.stderr)
-        return 130
+        print("\nInterrupted. What is finished is stored, but for repetitions that an error ended at a place that no "
+              "other one has got past yet; the same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
     except OSError as error:
-        print(f"{repetitions.folder(root)} cannot be written to ({error.strerror}): make room or make it writable, and "
-              "call it again.", file=sys.stderr)
+        print(error.strerror, file=sys.stderr)
         return 1
     return 1 if problems else 0
 

@@ -6,21 +6,28 @@ the chapter derives from them (initial weights, batches, noise). Data that a pro
 their own, stay. Every second repetition also rounds differently: the libraries are told to use other instructions.
 
 ``results/outcomes/<chapter>/<r>.json`` holds one repetition, written whole or not at all and checked when read.
+
+A repetition that an error ended before the last outcome is one of those that count if chance had a part in it: another
+one has come to the outcome that it did not reach. Otherwise the chapter is at fault, and so it is whenever the error is
+one of code (a wrong name) or of the machine (a full disk). That is told, with its cell, and not stored.
 """
 
 import ast
 import functools
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dpbook_utils.files import replacing
+from dpbook_utils.files import explained, replacing, writable_folder
 
 from . import results
 from .chapter_code import cells, parsed, statements
@@ -30,6 +37,9 @@ FORMAT, SHIFT, REPEATS, WORKERS = 1, 1000, 12, 2
 ROUNDINGS = {"as the machine does": {},
              "other instructions": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
                                     "ONEDNN_MAX_CPU_ISA": "SSE41"}}
+DEFECTS = (AttributeError, ImportError, MemoryError, NameError, OSError, SyntaxError, TypeError)  # of code or machine
+DEFECT = 3  # exit status of a repetition that one of them ended
+ENOUGH = 3  # repetitions of which none comes further than the others: the rest of the chapter's are not tried
 COMMAND = "python -m dpbook_course.experiments.outcomes run"
 CHILD = "import sys; from dpbook_course.experiments import repetitions; repetitions.repeat(*sys.argv[1:])"
 TEXT = {"type": "string"}
@@ -84,7 +94,8 @@ def chapters() -> dict[str, Path]:
 
 def save(repetition: Repetition, root: Path | None = None) -> None:
     path = file(repetition.chapter, repetition.repetition, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(repetition)}
     content["checksum"] = checksum(content)
     with replacing(path) as opened:
@@ -143,44 +154,90 @@ def missing(page: Path, repeats: int, root: Path | None = None) -> tuple[list[in
 
 def measure(pages: list[Path], repeats: int, workers: int, root: Path | None = None) -> Iterator[Repetition | str]:
     """Run what is missing; yields each repetition when it is stored, and a text for what went wrong."""
-    todo = []
+    todo, waiting, stopped = [], {page: [] for page in pages}, set()
     for page in pages:
-        numbers, problems = missing(page, repeats, root)
+        try:
+            numbers, problems = missing(page, repeats, root)
+        except ValueError as error:  # an outcome that is no literal text, or stands there twice
+            numbers, problems = [], [error]
         yield from map(str, problems)
         todo += [(number, page) for number in numbers]
-    pool = ThreadPoolExecutor(workers)
+    with tempfile.TemporaryDirectory(prefix="dpbook-") as elsewhere:
+        pool = ThreadPoolExecutor(workers)
+        try:
+            running = {pool.submit(_start, page, number, root, Path(elsewhere), stopped): (page, number)
+                       for number, page in sorted(todo)}
+            for done in as_completed(running):
+                page, number = running[done]
+                ended = file(page.stem, number, Path(elsewhere))
+                wrong = done.result()
+                if wrong:
+                    yield wrong
+                elif ended.exists():
+                    waiting[page].append(read(ended))
+                elif wrong is not None:
+                    yield read(file(page.stem, number, root))
+                for one in _counted(waiting[page], load(page.stem, root)[0]):
+                    waiting[page].remove(one)
+                    yield _store(one, root) or one
+                if len(waiting[page]) >= ENOUGH:
+                    stopped.add(page)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for page, ended in waiting.items():
+        if ended:
+            errors = "; ".join(f"repetition {one.repetition}: {one.failed}" for one in ended)
+            yield (f"{page.stem}: an error ended {len(ended)} of its repetitions at a place that no other one has got "
+                   f"past. That is no outcome, and not stored. Mend the chapter, and call it again. {errors}")
+
+
+def _counted(waiting: list[Repetition], stored: list[Repetition]) -> list[Repetition]:
+    """Those that another repetition of the same code has got past: it came to the first outcome that they did not."""
+    def first(one):
+        return next((name, found["code"]) for name, found in one.outcomes.items() if found["held"] is None)
+
+    def reached(other, name, code):
+        return other.outcomes.get(name, {}).get("code") == code and other.outcomes[name]["held"] is not None
+
+    return [one for one in waiting if any(reached(other, *first(one)) for other in (*stored, *waiting))]
+
+
+def _start(page: Path, number: int, root: Path | None, elsewhere: Path, stopped: set[Path]) -> str | None:
+    """Repeat a chapter in a process of its own; a repetition that an error has ended is saved under ``elsewhere``.
+
+    Returns: what went wrong, an empty text if nothing did; None for a chapter that is stopped, which is not run.
+    """
+    if page in stopped:
+        return None
+    what, here = f"{page.stem}, repetition {number}, ", str(Path(__file__).parents[2])
     try:
-        running = {pool.submit(_start, page, number, root): (page, number) for number, page in sorted(todo)}
-        for done in as_completed(running):
-            page, number = running[done]
-            wrong = done.result()
-            yield wrong or read(file(page.stem, number, root))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start(page: Path, number: int, root: Path | None) -> str:
-    """Repeat a chapter in a process of its own; returns what went wrong, an empty text if nothing did."""
-    here = str(Path(__file__).parents[2])
+        writable_folder(folder(root) / page.stem)
+    except OSError as error:
+        stopped.add(page)
+        return f"{what}was not run: {error.strerror}"
     rounding = list(ROUNDINGS)[number % len(ROUNDINGS)]
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     setting = {"DPBOOK_MODE": "full", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": path,
                **ROUNDINGS[rounding]}
     done = subprocess.run([sys.executable, "-c", CHILD, str(page.resolve()), str(number), rounding,
-                           str((root or results.folder()).resolve())], cwd=page.resolve().parent,
+                           str((root or results.folder()).resolve()), str(elsewhere)], cwd=page.resolve().parent,
                           env={**os.environ, **setting}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-    return f"{page.stem}, repetition {number}, stored nothing (exit status {done.returncode}): {last}" * bool(
-        done.returncode)
+    if done.returncode == DEFECT:
+        stopped.add(page)
+        return f"{what}is no outcome and not stored. Mend its cause, and call it again. {last}"
+    end = (f"exit status {done.returncode}" if done.returncode > 0 else
+           f"killed by signal {-done.returncode}; the same command runs it again")
+    return f"{what}stored nothing ({end}): {last}" * bool(done.returncode)
 
 
-def repeat(page: str, number: str, rounding: str, root: str) -> None:
+def repeat(page: str, number: str, rounding: str, root: str, elsewhere: str) -> None:
     """One repetition, in this process: to be called once in its life, because cells leave their names behind."""
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
     page, number = Path(page), int(number)
-    code, failed, start = statements(page), None, time.perf_counter()
+    code, failed, defect, start = statements(page), None, False, time.perf_counter()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     for place, source in enumerate(cells(page), 1):
         if len(seen) == len(code):
@@ -189,15 +246,35 @@ def repeat(page: str, number: str, rounding: str, root: str) -> None:
         error = result.error_before_exec or result.error_in_exec
         if isinstance(error, KeyboardInterrupt):
             sys.exit(130)
-        if error:
-            failed = f"code cell {place}: {type(error).__name__}: {error}"[:300]
+        if error and len(seen) < len(code):
+            failed = " ".join(f"code cell {place}: {type(error).__name__}: {error}"[:300].split())
+            defect = isinstance(error, DEFECTS) or not isinstance(error, Exception)
             break
     if failed is None and [name for name, _ in seen] != list(code):
         failed = f"it stated {len(seen)} outcomes, where the chapter has {len(code)} in another order or number"
+        defect = True
+    if defect:
+        print(failed, file=sys.stderr)
+        sys.exit(DEFECT)
     stated = dict(seen)
     outcomes = {name: {"held": stated.get(name), "code": mark} for name, mark in code.items()}
-    save(Repetition(page.stem, number, rounding, failed, outcomes, results.provenance(time.perf_counter() - start)),
-         Path(root))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is finished: Ctrl-C comes too late
+    done = Repetition(page.stem, number, rounding, failed, outcomes, results.provenance(time.perf_counter() - start))
+    sys.exit(_store(done, Path(elsewhere if failed else root)) or 0)
+
+
+def _store(one: Repetition, root: Path | None) -> str:
+    """Save a repetition; what cannot be saved is kept among the temporary files. Returns what went wrong, if it did."""
+    try:
+        return save(one, root) or ""
+    except OSError as error:
+        there, kept = file(one.chapter, one.repetition, root), Path(tempfile.mkdtemp(prefix="dpbook-"))
+        try:
+            save(one, kept)
+        except OSError:
+            return f"{error.strerror}; the repetition is lost"
+        move = f"mv -n {shlex.quote(str(file(one.chapter, one.repetition, kept)))} {shlex.quote(str(there))}"
+        return f"{error.strerror}; the repetition is kept. To store it: {move}"
 
 
 def shifted(source: str, shift: int) -> str:

@@ -213,18 +213,30 @@ def frame(spec: Specification, root: Path | None = None) -> pandas.DataFrame:
     """One row per variant, budget and seed; the metrics are columns. Refused files are warned of and left out.
 
     Metrics with more than one number per seed are arrays in their cells.
-    Raises: ResultError if there is no record at all.
+    Raises: ResultError if there is no record at all, or none that can be used: it says why.
     """
     records, problems = load(spec, root)
+    if problems and not records:
+        raise ResultError(f"the results of {spec.id} in {study_folder(spec.id, root)} are refused, {refused(problems)}")
     for problem in problems:
         warnings.warn(str(problem), stacklevel=2)
     if not records:
-        raise ResultError(f"there are no results of {spec.id} in {study_folder(spec.id, root)} that can be used. "
+        raise ResultError(f"there are no results of {spec.id} in {study_folder(spec.id, root)}. "
                           f"Compute them: python -m dpbook_course.experiments run {spec.id}")
-    rows = [{"variant": record.variant, "budget": record.budget, "seed": seed,
-             **{name: values[i] for name, values in record.metrics.items()}}
-            for record in records for i, seed in enumerate(record.seeds)]
-    return pandas.DataFrame(rows)
+    return rows(records)
+
+
+def rows(records: list[Record]) -> pandas.DataFrame:
+    """One row per variant, budget and seed; the metrics are columns. Without records it has no rows."""
+    found = [{"variant": record.variant, "budget": record.budget, "seed": seed,
+              **{name: values[i] for name, values in record.metrics.items()}}
+             for record in records for i, seed in enumerate(record.seeds)]
+    return pandas.DataFrame(found)
+
+
+def refused(problems: list[ResultError]) -> str:
+    """``3 files; the first: ...``: several refusals in short."""
+    return str(problems[0]) if len(problems) == 1 else f"{len(problems)} files; the first: {problems[0]}"
 
 
 @functools.cache

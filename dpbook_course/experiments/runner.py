@@ -22,9 +22,9 @@ from . import results
 from .checking import check
 from .estimate import Estimate, in_words
 from .spec import Experiment, Specification, Task
-from .tasks import compute, compute_there, cost, experiments, find, missing, status, title
+from .tasks import StudyError, compute, compute_there, cost, experiments, find, loaded, missing, status, title
 
-__all__ = ["check", "compute", "experiments", "find", "missing", "run", "status"]
+__all__ = ["StudyError", "check", "compute", "experiments", "find", "loaded", "missing", "run", "status"]
 
 
 def run(experiment: Experiment, num_seeds: int | None = None, budget: int | None = None, scheduler: str | None = None,

@@ -31,7 +31,9 @@ class Specification:
         variants: ``{name: description}``; a description is whatever ``run`` builds the variant from (a ``Setup``, a
             number, ...), told apart by ``describe``.
         budgets: ``{name of a variant: numbers of updates}``; 0 for a baseline without training.
-        seeds: those of the study; a verdict needs six. Baselines that draw nothing use the first alone.
+        seeds: those of the study; a verdict needs six.
+        baselines: names of those variants that draw nothing, as a solver without a network. They are computed once, for
+            the first seed, with the budget 0; ``run`` returns one entry per metric for them.
         metrics: ``{name: what it is, with its unit}``. Every record holds all of them, one value (or array) per seed.
         settings: everything else that the results depend on.
         checks: tasks that ``check`` repeats: cheap, and run with the study like all others.
@@ -57,10 +59,16 @@ class Specification:
         if set(self.budgets) != set(self.variants):
             raise ValueError(f"{self.id}: budgets are stated for {sorted(set(self.budgets) ^ set(self.variants))}, "
                              "which are not in both tables; give one entry per variant")
-        unknown = {task.variant for task in self.checks} - set(self.variants) | set(self.checked) - set(self.metrics)
-        if unknown or not self.baselines <= set(self.variants):
-            raise ValueError(f"{self.id}: {', '.join(sorted(unknown | self.baselines - set(self.variants)))} "
-                             "is no variant or metric of it")
+        numbers = {"seeds": self.seeds} | {f"budgets of {name!r}": given for name, given in self.budgets.items()}
+        for what, given in numbers.items():
+            if not isinstance(given, tuple) or not given or not all(isinstance(number, int) for number in given):
+                raise ValueError(f"{self.id}: the {what} are {given!r}; give a tuple of whole numbers, such as (0, 1)")
+        for place, names, what, known in (("checks", [task.variant for task in self.checks], "variant", self.variants),
+                                          ("baselines", self.baselines, "variant", self.variants),
+                                          ("checked", self.checked, "metric", self.metrics)):
+            if unknown := sorted(set(names) - set(known)):
+                raise ValueError(f"{self.id}: its {place} name {', '.join(map(repr, unknown))}, which is no {what} of "
+                                 f"it; it has {', '.join(known)}")
         files = [plain_name(name).lower() for name in self.variants]
         alike = [name for name, file in zip(self.variants, files) if files.count(file) > 1]
         if alike:
@@ -104,12 +112,15 @@ class Experiment:
             folder's modules.
         cost: ``cost(variant, budget)`` in any unit, to estimate the time that is left; default: the number of updates.
         claims: ``{id: claims.Claim}``, those that this study decides, alone or with others that they name.
+        without_time_step: that no time step of a solver enters what is checked, but an identity, a number of bytes or a
+            measurement matrix. Of all others a test sees that ``check`` notices a step that is 1 % too long.
     """
 
     spec: Specification
     run: Callable[[str, Sequence[int], int], Mapping[str, Any]]
     cost: Callable[[str, int], float] | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    without_time_step: bool = False
 
     @property
     def home(self) -> str:

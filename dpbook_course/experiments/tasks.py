@@ -4,6 +4,8 @@ import difflib
 import importlib
 import re
 import time
+import traceback
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,20 +17,85 @@ from .spec import Experiment, Specification, Task
 STUDIES = Path(__file__).parents[1] / "studies"
 
 
-def experiments(folder: str = "e[0-9][0-9]") -> dict[str, Experiment]:
-    """``{id: experiment}`` of all folders of studies, in order: what their packages name in ``EXPERIMENTS``."""
-    names = sorted(path.parent.name for path in STUDIES.glob(f"{folder}/__init__.py"))
-    found = [experiment for name in names
-             for experiment in importlib.import_module(f"dpbook_course.studies.{name}").EXPERIMENTS]
-    return dict(sorted((experiment.spec.id, experiment) for experiment in found))
+class StudyError(RuntimeError):
+    """A study that cannot be used. The message names it, the file and the line, and says what is wrong there."""
+
+    def __init__(self, study: str, reason: str):
+        super().__init__(f"the study {study} cannot be used: {reason}")
+        self.study = study
+
+
+def loaded(folder: str = "e[0-9][0-9]") -> tuple[dict[str, Experiment], list[StudyError]]:
+    """``{id: experiment}`` of all folders of studies, in order: what their packages name in ``EXPERIMENTS``; and what
+    is wrong with the studies that cannot be used, which leave the others as they are."""
+    found, problems = {}, []
+    for name in sorted(path.parent.name for path in STUDIES.glob(f"{folder}/__init__.py")):
+        try:
+            found |= _study(name)
+        except StudyError as problem:
+            problems.append(problem)
+    return dict(sorted(found.items())), problems
+
+
+def experiments() -> dict[str, Experiment]:
+    """``{id: experiment}`` of all studies. Warns of those that cannot be used."""
+    found, problems = loaded()
+    for problem in problems:
+        warnings.warn(str(problem), stacklevel=2)
+    return found
+
+
+def _study(name: str) -> dict[str, Experiment]:
+    """The experiments of one folder. Raises StudyError if they cannot be used."""
+    home = STUDIES / name
+    try:
+        named = getattr(importlib.import_module(f"dpbook_course.studies.{name}"), "EXPERIMENTS", None)
+        if not isinstance(named, tuple) or not all(isinstance(one, Experiment) for one in named):
+            raise TypeError(f"EXPERIMENTS is {str(named)[:60]}, where a tuple of Experiment(...) is expected; with one "
+                            "of them too it ends with a comma")
+        ids = [experiment.spec.id for experiment in named]
+        for key in ids:
+            if key != name and not key.startswith(f"{name}_") or ids.count(key) > 1:
+                raise ValueError(f"EXPERIMENTS has the ids {', '.join(ids)}; each must be {name!r} or begin with "
+                                 f"'{name}_', and be there once")
+        for experiment in named:
+            for variant in experiment.spec.variants:
+                experiment.spec.fingerprint(variant)  # settings that have no description show here
+    except Exception as error:
+        raise StudyError(name, slip(error, home)) from error
+    return dict(zip(ids, named))
+
+
+def slip(error: Exception, home: Path) -> str:
+    """Where in the code of a study an error comes from, and what it is, in a line.
+
+    The place is the innermost one that is in the study's folder, or in the top level of a module that it imports.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(home)
+              or frame.name == "<module>" and Path(frame.filename).is_relative_to(STUDIES.parent)]
+    file, line, text = (frames[-1].filename, frames[-1].lineno, frames[-1].line) if frames else (
+        str(home / "__init__.py"), None, None)
+    said = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        file, line, text, said = error.filename or file, error.lineno, error.text, error.msg
+    path = Path(file)
+    shown = path.relative_to(STUDIES.parents[1]) if path.is_relative_to(STUDIES.parents[1]) else path
+    place = f"{shown}, line {line}" if line else str(shown)
+    code = " ".join((text or "").split())
+    return f"{place}: {type(error).__name__}: {said}" + f", in `{code[:100]}`" * bool(code)
 
 
 def find(experiment: str) -> Experiment:
-    """The experiment of an id, in capitals or not. Raises LookupError for an unknown one: lists the ids."""
+    """The experiment of an id, in capitals or not.
+
+    Raises: LookupError for an unknown one: lists the ids; StudyError if its study cannot be used.
+    """
     name = experiment.strip().lower()
-    found = experiments(name[:3]) if re.match(r"e\d\d", name) else {}
+    found, problems = loaded(name[:3]) if re.match(r"e\d\d", name) else ({}, [])
+    for problem in problems:
+        raise problem
     if name not in found:
-        ids = list(experiments())
+        ids = list(loaded()[0])
         near = difflib.get_close_matches(name, ids, n=3)
         meant = f"did you mean {' or '.join(near)}? All: " if near else "there are "
         raise LookupError(f"no experiment {experiment!r}; {meant}{', '.join(ids)}")
@@ -38,7 +105,7 @@ def find(experiment: str) -> Experiment:
 def measured(experiment: str) -> pandas.DataFrame:
     """What is stored of an experiment: one row per variant, budget and seed, one column per metric.
 
-    Raises: LookupError for an unknown id, ResultError if nothing is stored.
+    Raises: LookupError for an unknown id, StudyError for a study that cannot be used, ResultError if nothing is stored.
     """
     return results.frame(find(experiment).spec)
 
@@ -111,5 +178,9 @@ def compute(experiment: Experiment, variant: str, budget: int, seeds: tuple[int,
     finally:
         torch.set_num_threads(threads)
     if wrong := results.wrong_metrics(metrics, len(seeds), spec):
+        if len(seeds) > 1 and all(values.shape[:1] == (1,) for values in metrics.values()):
+            wrong = (f"every metric has one entry, where there must be one for each of the {len(seeds)} seeds. If "
+                     f"{variant!r} draws nothing, so that one stands for all, name it in the specification: "
+                     f"baselines=frozenset({{{variant!r}}})")
         raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}")
     return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)

@@ -4,4 +4,4 @@ from ...experiments.spec import Experiment
 from . import gradients
 from .verdict import CLAIMS
 
-EXPERIMENTS = (Experiment(gradients.SPEC, gradients.run, claims=CLAIMS),)
+EXPERIMENTS = (Experiment(gradients.SPEC, gradients.run, claims=CLAIMS, without_time_step=True),)

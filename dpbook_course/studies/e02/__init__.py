@@ -6,8 +6,8 @@ from .verdict import CLAIMS
 
 EXPERIMENTS = (
     Experiment(data.SPEC, data.run, claims=CLAIMS),
-    Experiment(equality.SPEC, equality.run),
-    Experiment(throughput.SPEC, throughput.run),
+    Experiment(equality.SPEC, equality.run, without_time_step=True),
+    Experiment(throughput.SPEC, throughput.run, without_time_step=True),
     Experiment(rollouts.SPEC, rollouts.run),
     data.TUNING.experiment,
 )

@@ -7,6 +7,6 @@ from .verdict import CLAIMS
 EXPERIMENTS = (
     Experiment(wake.SPEC, wake.run, claims=CLAIMS),
     tuning.TUNING.experiment,
-    Experiment(cost.SPEC, cost.run),
+    Experiment(cost.SPEC, cost.run, without_time_step=True),
     Experiment(validation.SPEC, validation.run),
 )
