@@ -1,7 +1,8 @@
 """Forward and backward pass of a whole unrolled objective, recorded once as one graph.   Chapter: 06_long_horizons.
 
 An unrolled training step calls thousands of small tensor operations, and what Python does around each takes longer than
-the operation. Recorded once, one call is left of each that computes something (``graphs.plan``).
+the operation. Recorded once, one call is left of each that computes something (``graphs.plan``), and where a C compiler
+is found hardly any (``graphs.table``).
 """
 
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ needs_a_compiler = pytest.mark.skipif(compiler.library() is None, reason="no C c
 def fresh(monkeypatch, tmp_path):
     """An empty cache, and nothing remembered."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DPBOOK_COMPILED", raising=False)
     compiler.library.cache_clear()
     yield tmp_path
     compiler.library.cache_clear()
