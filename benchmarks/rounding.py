@@ -61,8 +61,8 @@ PROFILES = {
             "GLIBC_TUNABLES": NO_AVX},
 }
 
-# Builds without MKL, as for other makers' processors, have another Fourier transform, too.
-PROFILES["fft"] = {**PROFILES["sse"], "PYTHONPATH": OTHER_FFT, "OMP_NUM_THREADS": "2"}
+# Builds without MKL, as for other makers' processors, have another Fourier transform, too; and there is no C compiler.
+PROFILES["fft"] = {**PROFILES["sse"], "PYTHONPATH": OTHER_FFT, "OMP_NUM_THREADS": "2", "DPBOOK_COMPILED": "off"}
 
 
 def variables(settings: dict[str, str]) -> dict[str, str]:

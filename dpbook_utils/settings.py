@@ -1,7 +1,8 @@
-"""What a run uses: short or full mode, threads, seeds.   Chapter: every notebook's first cell.
+"""What a run uses: short or full mode, machine code, threads, seeds.   Chapter: every notebook's first cell.
 
 The environment variable ``DPBOOK_MODE`` is ``full`` (default: what the rendered book shows) or
 ``short`` (what the tests execute: same code, fewer updates, same conclusions asserted where they hold).
+``DPBOOK_COMPILED`` is ``on`` (default: recorded graphs run as machine code where a C compiler is found) or ``off``.
 """
 
 import os
@@ -11,9 +12,18 @@ MODES = ("full", "short")
 
 def mode() -> str:
     """The mode that ``DPBOOK_MODE`` selects. Raises ValueError for any other value."""
-    value = os.environ.get("DPBOOK_MODE", "full")
-    if value not in MODES:
-        raise ValueError(f"DPBOOK_MODE is {value!r}; set it to one of {', '.join(MODES)} or unset it")
+    return _value("DPBOOK_MODE", MODES)
+
+
+def compiled() -> bool:
+    """Whether ``DPBOOK_COMPILED`` allows machine code. Raises ValueError for any value but on and off."""
+    return _value("DPBOOK_COMPILED", ("on", "off")) == "on"
+
+
+def _value(name: str, allowed: tuple[str, ...]) -> str:
+    value = os.environ.get(name, allowed[0])
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; set it to one of {', '.join(allowed)} or unset it")
     return value
 
 

@@ -1,7 +1,8 @@
 """Forward and backward pass of a whole unrolled objective, recorded once as one graph.   Chapter: 06_long_horizons.
 
 An unrolled training step calls thousands of small tensor operations, and what Python does around each takes longer than
-the operation. Recorded once, one call is left of each that computes something (``graphs.plan``).
+the operation. Recorded once, one call is left of each that computes something (``graphs.plan``), and where a C compiler
+is found hardly any (``graphs.table``).
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from . import arguments
 from .graphs.graph import TraceError, canonical, record, recording
 from .graphs.program import Program
 from .graphs.simplify import simplify
+from .graphs.table import Table
 from .graphs.watch import Latest, Watch
 from .objectives import Objective, parameters_of
 from .physics.trace import agree, layouts
@@ -94,6 +96,11 @@ class _Recorded:
         simplify(self.graph)
         self.program = Program(self.graph.fx, self.graph.constants)
         self._check(losses_and_gradients, inputs)
+        table = Table.on(inputs[0].device, exact=False)
+        if table is not None:
+            compiled = Program(self.graph.fx, self.graph.constants, table=table)
+            if self._agree(compiled, inputs):
+                self.program = compiled
 
     @property
     def is_current(self) -> bool:
@@ -113,6 +120,15 @@ class _Recorded:
                                  f"{float(expected.abs().max()):.3g}): the objective depends on something else "
                                  "than its arguments, such as a counter or NumPy's random numbers. "
                                  "Use training.Gradients")
+
+    def _agree(self, compiled: Program, inputs: list[Tensor]) -> bool:
+        """Up to rounding, of which a gradient whose parts cancel may consist: the largest one gives the scale."""
+        results = []
+        for program in (self.program, compiled):
+            with _unchanged_generators(inputs[0].device):
+                losses, *gradients = program(*inputs)
+            results.append((losses, torch.cat([losses.new_zeros(1), *(x.flatten() for x in gradients)])))
+        return all(agree(expected, found) for expected, found in zip(*results))
 
 
 def _unchanged_generators(device: torch.device):

@@ -80,7 +80,8 @@ def test_a_wheel_holds_code_scripts_and_results(foreign, root, tmp_path):
     found = subprocess.run([foreign, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     installed = {name for name in json.loads(found) if not name.endswith(".pyc") and ".dist-info/" not in name}
     source = {path.relative_to(root).as_posix() for package in ("dpbook_utils", "dpbook_course")
-              for path in (root / package).rglob("*") if path.suffix in (".py", ".pyi", ".js", ".css", ".json", ".npz")}
+              for path in (root / package).rglob("*")
+              if path.suffix in (".py", ".pyi", ".js", ".css", ".json", ".npz", ".c")}
     stored = {f"dpbook_course/{path.relative_to(root).as_posix()}" for path in (root / "results").rglob("*.json")}
     assert installed == source | stored
 

@@ -1,6 +1,6 @@
 """A program's own copy of a graph, rewritten to run faster.   Chapter: 00_solver_as_operator.
 
-Every value stays bit for bit what it was.
+Every value stays bit for bit what it was, unless sums may be taken in another order.
 """
 
 import operator
@@ -14,14 +14,69 @@ from .simplify import MAY_VIEW, remove_unused, storage, viewed
 aten = torch.ops.aten
 
 
-def lower(graph: fx.Graph, constants: dict[str, Tensor]) -> None:
+def lower(graph: fx.Graph, constants: dict[str, Tensor], exact: bool = True) -> None:
     """Rewrite the graph in place; new constants are added to ``constants``."""
+    if not exact:
+        multiply_parts(graph)
     select_from_unbound(graph)
     concatenate_stacked(graph)
+    copy_what_is_repeated_once(graph)
     view_at_once(graph)
     look_through_masks(graph, constants)
     remove_unused(graph)
     expand_constants(graph, constants)
+
+
+def multiply_parts(graph: fx.Graph) -> None:
+    """Products with columns that are put side by side become products with each of them, which need not be copied.
+
+    A convolution's columns are the same numbers several times. Thin columns are left alone: products of matrices are
+    slow on them.
+    """
+    for node in list(graph.nodes):
+        if node.target not in (aten.bmm.default, aten.baddbmm.default):
+            continue
+        *start, x, y = node.args
+        if _are_columns(x):
+            value, first = (start or [None])[0], 0
+            for part in x.args[0]:
+                width = part.meta["like"][0][-1]
+                with graph.inserting_before(node):
+                    rows = _insert(graph, aten.slice.Tensor, (y, 1, first, first + width))
+                    target, args = aten.bmm.default, (part, rows)
+                    if value is not None:
+                        target, args = aten.baddbmm.default, (value, *args)
+                    value = _insert(graph, target, args)
+                first += width
+        elif _are_columns(y) and not start:
+            with graph.inserting_before(node):
+                products = [_insert(graph, aten.bmm.default, (x, part)) for part in y.args[0]]
+                value = _insert(graph, aten.cat.default, (products, 2))
+        else:
+            continue
+        node.replace_all_uses_with(value)
+        graph.erase_node(node)
+    remove_unused(graph)
+
+
+def _are_columns(node: fx.Node) -> bool:
+    if node.target is not aten.cat.default or len(node.meta["like"][0]) != 3 or (*node.args, 0)[1] not in (-1, 2):
+        return False
+    return all(x.meta["like"][0][-1] >= 8 and x.meta["like"][1][-1] == 1 for x in node.args[0])
+
+
+def _insert(graph: fx.Graph, target, args: tuple) -> fx.Node:
+    """A call of the operation, with the layout of its result."""
+    node = graph.call_function(target, args)
+    value = target(*fx.map_arg(args, lambda x: _like(x)))
+    node.meta["like"] = layout(value)
+    return node
+
+
+def _like(node: fx.Node) -> Tensor:
+    shape, stride, dtype, offset = node.meta["like"]
+    size = offset + 1 + sum((n - 1) * s for n, s in zip(shape, stride))
+    return torch.empty(size, dtype=dtype, device="meta").as_strided(shape, stride, offset)
 
 
 def select_from_unbound(graph: fx.Graph) -> None:
@@ -51,6 +106,15 @@ def concatenate_stacked(graph: fx.Graph) -> None:
             whole.meta.update(node.meta)
             node.replace_all_uses_with(whole)
             graph.erase_node(node)
+
+
+def copy_what_is_repeated_once(graph: fx.Graph) -> None:
+    """``repeat`` to the shape that there was is a copy, which goes into given memory."""
+    for node in graph.nodes:
+        if node.target is aten.repeat.default and "like" in node.args[0].meta and (
+                node.args[0].meta["like"][0] == node.meta["like"][0]):
+            node.target, node.args = aten.clone.default, (node.args[0],)
+            node.kwargs = {"memory_format": torch.contiguous_format}
 
 
 def look_through_masks(graph: fx.Graph, constants: dict[str, Tensor]) -> None:

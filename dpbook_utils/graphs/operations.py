@@ -61,12 +61,12 @@ def view(node: fx.Node, values: dict[fx.Node, Tensor]) -> Tensor:
     return node.target(source, *node.args[1:], **node.kwargs)
 
 
-def may_be_placed(node: fx.Node) -> bool:
-    """Whether the value can be written into memory that is given."""
-    if "like" not in node.meta or _overlaps(node):
+def may_be_placed(node: fx.Node, small: int = SMALL) -> bool:
+    """Whether the value can be written into memory that is given; an input, if it has no more bytes than ``small``."""
+    if "like" not in node.meta or overlaps(node):
         return False
     if node.op == "placeholder":
-        return num_bytes(node) <= SMALL
+        return num_bytes(node) <= small
     if node.op != "call_function" or node.target is operator.getitem:
         return False
     if node.target in COPIES | ZEROS | PARTS.keys() | INTO_NAMED.keys():
@@ -75,7 +75,7 @@ def may_be_placed(node: fx.Node) -> bool:
     return node.target.overloadpacket in INTO and not whole
 
 
-def _overlaps(node: fx.Node) -> bool:
+def overlaps(node: fx.Node) -> bool:
     """Several of its numbers share a place in memory, as those of an expanded tensor do."""
     shape, stride, _, _ = node.meta["like"]
     return any(n > 1 and s == 0 for n, s in zip(shape, stride))

@@ -3,21 +3,24 @@
 Recorded operations have fixed shapes, so that where each result goes, and every view of it, is known before the first
 call. Values that live only inside the graph share one block of memory: two that are never needed at the same time take
 the same place. What is left of a call is one line of Python for each operation that computes something, and every line
-calls the operation that was recorded: values are bit for bit those of the graph.
+calls the operation that was recorded: values are bit for bit those of the graph. With a ``Table``, consecutive lines
+become one call of machine code.
 """
 
 import math
 import operator
 import types
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
 from .graph import laid_out
 from .memory import arenas
-from .operations import COPIES, INTO_NAMED, PARTS, ZEROS, may_be_placed, num_bytes, public, source, view
+from .operations import COPIES, INTO_NAMED, PARTS, SMALL, ZEROS, may_be_placed, num_bytes, public, source, view
+from .table import ENTRY, Table
 
 aten = torch.ops.aten
 WITH_NUMBERS = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
@@ -40,10 +43,11 @@ class Plan:
     Args:
         graph: with ``node.meta["like"]`` of every value; it is read only.
         constants: by the names of its ``get_attr`` nodes.
+        table: of operations that machine code does; None: each is a call of torch.
     """
 
-    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]):
-        self.nodes, self.constants = list(graph.nodes), constants
+    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor], table: Table | None = None):
+        self.nodes, self.constants, self.table = list(graph.nodes), constants, table
         self.inputs = [node for node in self.nodes if node.op == "placeholder"]
         self.roots: dict[fx.Node, fx.Node] = {}
         for node in self.nodes:
@@ -51,6 +55,10 @@ class Plan:
             self.roots[node] = node if looked_at is None else self.roots[looked_at]
         self._place()
         self._write()
+        if self.table is not None and self.num_entered < len(self.places) / 2:  # many short runs are slower than none
+            self.table = None
+            self._place()
+            self._write()
         self.bound: tuple[Tensor | None, types.FunctionType | None] = None, None
 
     # Where values are ------------------------------------------------------------------------------------------------
@@ -62,19 +70,40 @@ class Plan:
             for x in node.all_input_nodes:
                 if node.op != "output" or x.op != "placeholder":
                     last[self.roots[x]] = i
+        self.num_reads = Counter(self.roots[x] for node in self.nodes if self.roots[node] is node
+                                 for x in node.all_input_nodes)
         returned = {self.roots[x] for x in self.nodes[-1].all_input_nodes if x.op != "placeholder"}
         self.last, self.places, self.num_bytes = last, {}, 0
         free, ends = defaultdict(list), defaultdict(list)
         for i, node in enumerate(self.nodes):
-            if self.roots[node] is node and node not in returned and node in last and may_be_placed(node):
+            if self.roots[node] is node and node in last and self._may_be_placed(node, node in returned):
                 size = num_bytes(node)
-                if not free[size]:
+                if self._is_added_to(node, i):
+                    ends[i].remove((size, self.places[node.args[0]]))
+                    free[size].append(self.places[node.args[0]])
+                elif not free[size]:
                     free[size].append(self.num_bytes)
                     self.num_bytes += size
                 self.places[node] = free[size].pop()
                 ends[last[node]].append((size, self.places[node]))
             for size, place in ends.pop(i, ()):
                 free[size].append(place)
+
+    def _may_be_placed(self, node: fx.Node, returned: bool) -> bool:
+        if self.table is not None and node.op == "placeholder":
+            return not returned and may_be_placed(node, SMALL * self.num_reads[node])
+        if self.table is not None and self.table.takes(node):
+            # What is returned is then copied for the caller; one that is a copy itself is made at the end.
+            return not returned or node.target not in COPIES and num_bytes(node) <= SMALL
+        return not returned and may_be_placed(node)
+
+    def _is_added_to(self, node: fx.Node, i: int) -> bool:
+        """The i-th call adds products to a value that nothing else needs: it stays where that is."""
+        if self.table is None or node.target is not aten.baddbmm.default:
+            return False
+        start = node.args[0]
+        return start in self.places and self.last[start] == i and start not in node.args[1:] and (
+            start.meta["like"] == node.meta["like"])
 
     def _is_fixed(self, node: fx.Node) -> bool:
         return node.op == "get_attr" or self.roots[node].op == "get_attr" or self.roots[node] in self.places
@@ -90,7 +119,19 @@ class Plan:
             if not self._is_fixed(root) and root.op == "call_function":
                 ended[i].append(root)
         moving = defaultdict(list)
+        self.num_entered = 0
+        pending: list[tuple] = []  # entries of the table that no line calls yet
+        arena = torch.empty(self.num_bytes if self.table else 0, dtype=torch.uint8, device="cpu")
+        values = self._values(arena) if self.table else {}
         for i, node in enumerate(self.nodes):
+            found = self.table.entries(node, values) if self.table and node in self.places else None
+            if found is not None:
+                pending += found
+                self.num_entered += 1
+                continue
+            if pending and self._touches_places(node):
+                self._go_through(pending, arena, lines)
+                pending = []
             if node.op == "placeholder":
                 self._take_input(node, lines)
             elif node.op == "call_function":
@@ -99,7 +140,7 @@ class Plan:
                 self._call(node, lines)
             elif node.op == "output":
                 # An input that is an output is the caller's own, wherever the plan has copied it to.
-                results = [x.name if x.op == "placeholder" else self._name(x, x.name) for x in node.args[0]]
+                results = [self._returned(x) for x in node.args[0]]
                 lines.append(f"return [{', '.join(results)}]")
             gone = [name.name for root in ended[i] for name in moving[root]]
             if gone and node.op == "call_function":
@@ -107,6 +148,21 @@ class Plan:
         arguments = ", ".join(node.name for node in self.inputs)
         self.source = f"def run({arguments}):\n    " + "\n    ".join(lines) + "\n"
         self.code = compile(self.source, "<plan>", "exec")
+
+    def _touches_places(self, node: fx.Node) -> bool:
+        """The call reads or writes values inside the graph, so that what comes before it must have been done."""
+        return node.op == "output" or any(self.roots[x] in self.places for x in (node, *node.all_input_nodes)) and (
+            self.roots[node] is node or node.target is not operator.getitem and node.target._schema.is_mutable)
+
+    def _go_through(self, entries: list[tuple], arena: Tensor, lines: list[str]) -> None:
+        name, entries = f"table_{len(lines)}", np.array(entries, ENTRY)
+        self._fix(name, lambda values: self.table.bound(entries, arena, values[None]))
+        lines.append(f"{name}()")
+
+    def _returned(self, node: fx.Node) -> str:
+        if node.op == "placeholder":
+            return node.name
+        return self._name(node, node.name) + (".clone()" if self.roots[node] in self.places else "")
 
     def _take_input(self, node: fx.Node, lines: list[str]) -> None:
         shape, stride, _, _ = node.meta["like"]
@@ -200,20 +256,24 @@ class Plan:
 
     def _bind(self, memory: Tensor) -> types.FunctionType:
         """The function on an arena: every view of it is made here, once."""
-        values: dict[fx.Node | None, Tensor] = {None: memory}
         with torch.inference_mode(False):
-            for node in self.nodes:
-                if node.op == "get_attr":
-                    values[node] = self.constants[node.target]
-                elif node in self.places:
-                    shape, stride, dtype, _ = node.meta["like"]
-                    start = self.places[node]
-                    values[node] = memory[start:start + num_bytes(node)].view(dtype).as_strided(shape, stride)
-                elif node.op == "call_function" and self._is_fixed(node):
-                    values[node] = view(node, values)
+            values = self._values(memory)
             names = {**self.known, **{name: make(values) for name, make in self.fixed.items()}}
         exec(self.code, names)
         return names["run"]
+
+    def _values(self, memory: Tensor) -> dict[fx.Node | None, Tensor]:
+        values: dict[fx.Node | None, Tensor] = {None: memory}
+        for node in self.nodes:
+            if node.op == "get_attr":
+                values[node] = self.constants[node.target]
+            elif node in self.places:
+                shape, stride, dtype, _ = node.meta["like"]
+                start = self.places[node]
+                values[node] = memory[start:start + num_bytes(node)].view(dtype).as_strided(shape, stride)
+            elif node.op == "call_function" and self._is_fixed(node):
+                values[node] = view(node, values)
+        return values
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         memory = arenas.take(self.num_bytes, inputs[0].device)

@@ -8,6 +8,7 @@ from .lowering import lower
 from .operations import source
 from .plan import Plan
 from .simplify import is_pure, own_outputs, storage, written_storages
+from .table import Table
 
 
 class Program:
@@ -17,13 +18,15 @@ class Program:
 
     Args:
         owned: so many outputs, from the first on, share memory with nothing, for the caller to write to; None for all.
+        table: of operations that machine code does; None: each is a call of torch.
     """
 
-    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor], owned: int | None = None):
+    def __init__(self, graph: fx.Graph, constants: dict[str, Tensor], owned: int | None = None,
+                 table: Table | None = None):
         graph, constants = copy_graph(graph), dict(constants)
         own_outputs(graph, owned)
-        lower(graph, constants)
-        self.run = Plan(graph, constants)
+        lower(graph, constants, exact=table is None or table.exact)
+        self.run = Plan(graph, constants, table)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         if torch.is_grad_enabled():
@@ -42,11 +45,16 @@ def copy_graph(graph: fx.Graph) -> fx.Graph:
     return copied
 
 
-def split(joint: Graph) -> tuple[Program, Program]:
+def whole(graph: Graph, device: torch.device) -> Program:
+    """All of a graph, as machine code as far as values stay bit for bit the graph's."""
+    return Program(graph.fx, graph.constants, table=Table.on(device, exact=True))
+
+
+def split(joint: Graph, device: torch.device) -> tuple[Program, Program]:
     """A graph ``(g, *inputs) -> [value, *gradients]`` in two: ``(*inputs) -> [value, *kept]`` and
     ``(g, *kept) -> gradients``.
 
-    What does not depend on the cotangent g and is needed for the gradients is kept.
+    What does not depend on the cotangent g and is needed for the gradients is kept. Values are those of ``whole``.
     """
     nodes = list(joint.fx.nodes)
     g, *inputs = (node for node in nodes if node.op == "placeholder")
@@ -67,8 +75,10 @@ def split(joint: Graph) -> tuple[Program, Program]:
             x = looked_at
         if x not in backward and x.op != "get_attr":
             kept[x] = None
-    return (Program(_part(nodes, set(nodes) - backward, inputs, [value, *kept]), joint.constants, owned=1),
-            Program(_part(nodes, backward | views, [g, *kept], gradients), joint.constants))
+    forward = _part(nodes, set(nodes) - backward, inputs, [value, *kept])
+    tables = [Table.on(device, exact=True) for _ in range(2)]
+    return (Program(forward, joint.constants, owned=1, table=tables[0]),
+            Program(_part(nodes, backward | views, [g, *kept], gradients), joint.constants, table=tables[1]))
 
 
 def _part(nodes: list[fx.Node], inside: set[fx.Node], inputs: list[fx.Node], outputs: list[fx.Node]) -> fx.Graph:

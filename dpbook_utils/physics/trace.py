@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from .. import arguments
 from ..graphs.graph import Graph, TraceError, canonical, current_recorder, record, recording, refuse_unrecordable
-from ..graphs.program import Program, split
+from ..graphs.program import Program, split, whole
 from ..graphs.simplify import own_outputs, simplify
 from ..graphs.watch import Latest
 from .solver import Solver
@@ -146,8 +146,9 @@ class _Recorded:
     def program(self, needed: tuple[bool, ...]) -> tuple[Program, Program | None]:
         """The forward pass, which also returns what the backward pass of the needed inputs takes, and that pass."""
         if needed not in self.programs:
+            device = self.examples[0][0].device
             if not any(needed):
-                self.programs[needed] = Program(self.graph.fx, self.graph.constants), None
+                self.programs[needed] = whole(self.graph, device), None
             else:
                 def step_and_gradients(g, *inputs):
                     leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
@@ -157,10 +158,10 @@ class _Recorded:
                         return [u_next, *map(torch.zeros_like, wanted)]
                     return [u_next.detach(), *torch.autograd.grad(u_next, wanted, g, materialize_grads=True)]
 
-                with recording(self.examples[0][0].device):
+                with recording(device):
                     g = torch.ones_like(self.plain(*self.examples[0]), memory_format=torch.contiguous_format)
                     joint = self._record(step_and_gradients, [canonical(g), *self.examples[0]])
-                self.programs[needed] = split(joint)
+                self.programs[needed] = split(joint, device)
         return self.programs[needed]
 
     def _record(self, function: Callable, inputs: list[Tensor]) -> Graph:
