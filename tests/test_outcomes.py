@@ -317,7 +317,7 @@ def test_a_disk_that_is_full_costs_no_repetition(tmp_path, capsys, monkeypatch):
     assert "cannot be written (No space left on device)" in line and "; the repetition is kept. To store it: mv" in line
     subprocess.run(line.partition("To store it: ")[2], shell=True, check=True)
     assert str(*outcomes.rates(page, tmp_path).values()) == "1 of 1"
-    page, _ = counting(tmp_path, FULL.format(9), 'held("a is small", True)')
+    page, _ = counting(tmp_path, FULL.format(9), "other = 1", 'held("a is small", True)')
     assert outcomes.measure([page], 1, 1, tmp_path) == 1
     assert "No space left on device" in (said := capsys.readouterr().err) and "the repetition is lost" in said
 
