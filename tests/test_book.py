@@ -114,6 +114,7 @@ def test_notebook_pages_open_elsewhere(chapter, book_config):
                f"https://mybinder.org/v2/gh{address}/{branch}?urlpath=lab/tree/{name}",
                f"../_sources/{name}")
     is_notebook = chapter.parent.name == "notebooks"
+    assert links.count(buttons[0]) == 2 * is_notebook, "the theme's button and the badge under the title"
     for button in buttons:
         assert (button in links) == is_notebook, f"{button} of {links}"
 

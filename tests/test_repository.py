@@ -49,8 +49,8 @@ CHAPTERS = {
     "10_generalisation", "11_forward_and_inverse", "12_control", "13_foreign_solvers", "14_better_updates",
 }
 PINS = ("requirements.txt", "requirements-bench.txt", "requirements-mutants.txt")
-HOSTS = {"github.com", "dpbook.github.io", "colab.research.google.com", "mybinder.org", "arxiv.org", "doi.org", "pytorch.org",
-         "www.w3.org"}
+HOSTS = {"github.com", "dpbook.github.io", "colab.research.google.com", "mybinder.org", "arxiv.org", "doi.org",
+         "pytorch.org", "www.w3.org"}
 
 
 def module_name(path: Path) -> str:
