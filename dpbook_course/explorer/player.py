@@ -11,7 +11,7 @@ import numpy as np
 
 from .static import _text, framed, packed, rounded
 
-LEVELS, HIDDEN = 127, 255  # as in common.js: 0 ... 254 from -scale to scale, and grey
+LEVELS, HIDDEN = 127, 255  # as in plots.js: 0 ... 254 from -scale to scale, and grey
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def framed(kind: str, title: str, data: dict, summary: str, own_script: str, own
 
 def script(own: str) -> str:
     """A figure's module: what all interactive figures share, then its own text."""
-    return _text("common.js") + own
+    return _text("common.js") + _text("plots.js") + own
 
 
 def style(own: str = "") -> str:
