@@ -393,9 +393,11 @@ def test_without_scripts_the_picture_and_a_text_stay(browser, tmp_path):
 def test_controls_and_results_share_one_screen(visit):
     """Also in the book, whose article is 688 px wide on a screen of 1280, below a header of 48 px."""
     article = "<style>@media (min-width: 64rem) { body { margin: 48px 0 0 288px; width: 688px; } }</style>"
-    below = ("[id$='-m']", "[id$='-coupling']", "[id$='-through']", "button.main", ".fields", "svg[aria-labelledby*=error]")
+    below = ("[id$='-m']", "[id$='-coupling']", "[id$='-through']", "button.main", ".fields",
+             "svg[aria-labelledby*=error]")
     for width, height, seen in ((1280, 900, (*below, ".views")), (390, 844, below)):
-        opened = visit(train("one-step"), body=article, folded=True, viewport={"width": width, "height": height}).shown()
+        size = {"width": width, "height": height}
+        opened = visit(train("one-step"), body=article, folded=True, viewport=size).shown()
         opened.button("Train").click()
         opened.trained(20)
         for wanted in seen:
@@ -407,7 +409,8 @@ def test_controls_and_results_share_one_screen(visit):
 
 
 def test_controls_stay_in_sight_on_a_wide_screen(visit):
-    opened = visit(body='<div style="height: 300px"></div>', folded=True, viewport={"width": 1280, "height": 500}).shown()
+    size = {"width": 1280, "height": 500}
+    opened = visit(body='<div style="height: 300px"></div>', folded=True, viewport=size).shown()
     opened.page.evaluate("scrollTo(0, 500)")
     assert 0 <= opened.button("Train").bounding_box()["y"] <= 500
 
@@ -415,19 +418,19 @@ def test_controls_stay_in_sight_on_a_wide_screen(visit):
 def test_text_in_plots_has_its_size_at_any_width(visit):
     for width in (390, 1280):
         opened = visit(viewport={"width": width, "height": 844}).shown()
-        sizes = opened.page.locator(".views svg").evaluate_all("""all => all.map(svg =>
-            parseFloat(getComputedStyle(svg.querySelector('text')).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width)""")
+        sizes = opened.page.locator(".views svg").evaluate_all("""all => all.map(svg => svg.clientWidth
+            / svg.viewBox.baseVal.width * parseFloat(getComputedStyle(svg.querySelector('text')).fontSize))""")
         assert len(sizes) == 4 and min(sizes) >= 11.95
-        cut = opened.page.locator(".views svg").evaluate_all("""all => all.flatMap(svg => [...svg.querySelectorAll('text')]
-            .filter(text => text.getBoundingClientRect().right > svg.getBoundingClientRect().right + 1)
-            .map(text => text.textContent))""")
+        cut = opened.page.locator(".views svg").evaluate_all("""all => all.flatMap(svg =>
+            [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect().right])
+            .filter(([, right]) => right > svg.getBoundingClientRect().right + 1))""")
         assert cut == []
 
 
 def test_three_controls_are_in_sight_and_train_is_the_second_stop(visit):
     opened = visit(folded=True).shown()
-    shown = opened.page.locator(".trainer fieldset :is(input, select):visible")
-    assert [shown.nth(k).get_attribute("id").split("-")[-1] for k in range(shown.count())] == ["m", "coupling", "through"]
+    shown = [one.get_attribute("id") for one in opened.page.locator("fieldset :is(input, select):visible").all()]
+    assert [name.split("-")[-1] for name in shown] == ["m", "coupling", "through"]
     opened.page.keyboard.press("Tab")
     opened.page.keyboard.press("Tab")
     assert opened.page.evaluate("document.activeElement.textContent") == "Train"
@@ -442,8 +445,11 @@ def test_what_is_focused_covers_no_label(visit):
     opened = visit().shown()
     for slider in opened.page.locator("input[type=range]:visible").all():
         slider.focus()
-        style = slider.evaluate("e => { const s = getComputedStyle(e); return [s.outlineWidth, s.outlineOffset].map(parseFloat) }")
-        box, outline = slider.bounding_box(), sum(style)
+        outline = slider.evaluate("""slider => {
+            const { outlineWidth, outlineOffset } = getComputedStyle(slider);
+            return parseFloat(outlineWidth) + parseFloat(outlineOffset);
+        }""")
+        box = slider.bounding_box()
         label = slider.locator("xpath=..").locator("label").bounding_box()
         above = label["y"] + label["height"] <= box["y"] - outline + 0.5
         assert above or label["x"] + label["width"] <= box["x"] - outline
@@ -537,7 +543,8 @@ def test_other_choices_in_the_address_and_a_damaged_store_begin_anew(visit):
 def test_an_address_that_asks_for_what_is_not_offered_says_so(visit):
     opened = visit(train("one-step"), address="#train-one-step:m=99;coupling=physics;speed=3;seed=2").shown()
     assert opened.text("why:not(.outcome)") == (
-        "The address asks for m = 99, coupling = physics, speed = 3, which this figure does not offer. It shows something else there.")
+        "The address asks for m = 99, coupling = physics, speed = 3, which this figure does not offer. It shows "
+        "something else there.")
     opened.control("seed").press("ArrowRight")
     assert "address" not in opened.text("why:not(.outcome)")
 
@@ -585,6 +592,22 @@ def test_a_frame_offers_no_link(visit):
     framed = opened.page.frame_locator("iframe").locator(".trainer")
     framed.locator("button.main").wait_for()
     assert opened.page.locator("a.link").is_visible() and not framed.locator("a.link").is_visible()
+
+
+def test_a_link_in_front_of_the_page_leads_to_the_trainer(visit, root):
+    """As the theme has it: first its own link past the menus, then many others."""
+    links = "".join(f'<a href="#{k}">{k}</a>' for k in range(30))
+    script = (root / "book/_static/book.js").read_text(encoding="utf-8")
+    skip = '<div class="skip-link"><a href="#main-content">Skip</a></div>'
+    opened = visit(body=f"<script>{script}</script>{skip}{links}", viewport={"width": 1280, "height": 900})
+    press = opened.page.keyboard.press
+    press("Tab")
+    press("Tab")
+    assert opened.page.evaluate("document.activeElement.textContent") == "Skip to the training"
+    press("Enter")
+    press("Tab")
+    press("Tab")
+    assert opened.page.evaluate("document.activeElement.textContent") == "Train"
 
 
 @pytest.mark.parametrize("name", ["book/playground", "notebooks/03_unrolling"])

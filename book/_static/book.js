@@ -10,6 +10,18 @@ function letScrollersTakeFocus() {
     }
 }
 
+/** Beside the theme's link past the menus, one to the first figure that trains: it stands below many other links. */
+function skipToTheTrainer() {
+    const trainer = document.querySelector(".trainer"), skip = document.querySelector(".skip-link");
+    if (!trainer || !skip) return;
+    const link = document.createElement("a");
+    link.href = `#${trainer.id}`;
+    link.textContent = "Skip to the training";
+    trainer.tabIndex = -1;
+    skip.append(" ", link);
+}
+
+window.addEventListener("DOMContentLoaded", skipToTheTrainer);
 window.addEventListener("resize", letScrollersTakeFocus);
 window.addEventListener("load", () => {
     letScrollersTakeFocus();

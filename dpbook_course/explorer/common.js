@@ -60,7 +60,7 @@ const shareable = root => window.parent === window && !root.closest(".jp-OutputA
 const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** A button that starts and stops what moves, "Play" with words for those who do not see it: `next()` after every so many ms while it is on. {button, set(on), rest(on)} */
-function motion(words, ms, next, stopped = () => {}) {
+function motion(words, ms, next, changed = () => {}) {
     const button = make("button", { type: "button" });
     let on = false, resting = false, timer = null;
     const follow = () => {
@@ -69,10 +69,10 @@ function motion(words, ms, next, stopped = () => {}) {
         button.replaceChildren(on ? "Stop" : "Play", make("span", { class: "unseen" }, words));
     };
     const set = wanted => {
-        const ends = on && !wanted;
+        if (on === wanted) return;
         on = wanted;
         follow();
-        if (ends) stopped();
+        changed(on);
     };
     button.addEventListener("click", () => set(!on));
     follow();

@@ -50,7 +50,7 @@ class Explorer {
         this.profile = new Plot(id("profile"), "State at the step shown", { from: 0, to: 1, label: words.x, ticks: [] },
             { from: -data.scale, to: data.scale, ticks: [-data.scale, 0, data.scale] });
         this.planes = planes(`${words.u}, time up`, data.scale, this.pictures);
-        this.motion = motion(" the steps", LOOP * data.every / data.steps, () => this.next(), () => this.render());
+        this.motion = motion(" the steps", LOOP * data.every / data.steps, () => this.next(), on => on || this.render());
         this.profile.figure.firstChild.append(this.motion.button);
         this.link = make("a", { class: "link" }, "Link to this view");
         this.link.hidden = !shareable(root);
@@ -171,7 +171,7 @@ class Explorer {
     }
 }
 
-for (const root of document.querySelectorAll(".explorer:not(.trainer, [data-ready])")) {
+for (const root of document.querySelectorAll(".explorer:not(.trainer, .player, [data-ready])")) {
     root.setAttribute("data-ready", "");
     new Explorer(root);
 }
