@@ -1,7 +1,7 @@
 """The static explorer in a real browser: on its own pages, from files, under the book's policy, without a network."""
 
 import pytest
-from explorer_samples import INSERT, REGIONS, explorer, full_size, page
+from explorer_samples import INSERT, REGIONS, explorer, full_size, page, run
 from playwright.sync_api import expect
 
 
@@ -50,7 +50,7 @@ def visit(browser, tmp_path):
 
 def curve(visit, which=0):
     """The first line of a plot: the hybrid."""
-    return visit.page.locator("svg").nth(which).locator(".line").first.get_attribute("d")
+    return visit.page.locator(".views svg").nth(which).locator(".line").first.get_attribute("d")
 
 
 def picture(visit, which=2):
@@ -75,7 +75,7 @@ def test_the_keyboard_moves_all_views(visit):
     assert opened.status().startswith("8 steps, full gradient; inside the range, seed 0. Error at step 1: 0.025 ")
     assert opened.control("m").get_attribute("aria-valuetext") == "8 steps"
     assert opened.page.locator("output").first.text_content() == "8 steps"
-    after = [curve(opened, 0), opened.page.locator("svg").nth(1).locator(".line").last.get_attribute("d"),
+    after = [curve(opened, 0), opened.page.locator(".views svg").nth(1).locator(".line").last.get_attribute("d"),
              curve(opened, 2), picture(opened)]
     assert all(old != new for old, new in zip(before, after))
     opened.page.keyboard.press("Tab")
@@ -117,7 +117,7 @@ def test_seed_and_region_choose_other_numbers(visit):
     # The first seed's hybrid begins with the levels 60 ... 65 there, the second's with three more.
     label = opened.page.locator(".fields canvas").nth(2).get_attribute("aria-label")
     assert label == "hybrid, u [m/s] in space and time; at step 0 from -1.01 to -0.929"
-    assert "nu 0.7" in opened.page.locator("svg").nth(1).text_content()
+    assert "nu 0.7" in opened.page.locator(".views svg").nth(1).text_content()
 
 
 def test_a_study_has_its_own_words_and_one_region_is_no_choice(visit):
@@ -172,6 +172,84 @@ def test_a_wrong_address_changes_nothing(visit, address):
     assert visit(address=address).status().startswith("1 step, full gradient; inside the range, seed 0.")
 
 
+def test_an_address_that_asks_for_what_is_not_offered_says_so(visit):
+    opened = visit(address="#explore-made-up:m=9;policy=cut;speed=3")
+    assert opened.page.locator(".why").text_content().startswith(
+        "The address asks for m = 9, speed = 3, which this figure does not offer. ")
+    opened.control("m").press("ArrowRight")
+    assert opened.page.locator(".why").is_hidden()
+
+
+def test_the_last_picture_is_the_run_minus_the_reference(visit):
+    """Level 4 + 10 of the run, 40 of the reference, five times as strong: (10 / 127) * 2, as it is."""
+    opened = visit()
+    label = opened.page.locator(".fields canvas").nth(3).get_attribute("aria-label")
+    assert label == "hybrid minus reference, u [m/s] in space and time; at step 0 from 0.157 to 0.157"
+    assert opened.page.locator(".fields > div").last.inner_text().strip() == "error \u00d7 5"
+
+
+def test_a_time_at_which_a_part_has_blown_up_is_one_colour(visit):
+    """What is left of a state beside numbers that have overflowed looks like data and is none."""
+    field = run(0.5, 1).field
+    for levels in field.values():
+        levels[0, 2:, 1::2] = 255
+    opened = visit(explorer(solver=run(0.5, 1, field=field)))
+    rows = opened.page.locator(".fields canvas").nth(1).evaluate("""canvas => {
+        const { width, height } = canvas, { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+        const pixels = new Uint32Array(data.buffer);
+        return Array.from({ length: height }, (_, y) => new Set(pixels.slice(y * width, (y + 1) * width)).size);
+    }""")
+    assert rows == [1, 1, 1, 6, 6]
+
+
+def test_the_steps_follow_each_other_until_they_are_stopped(visit):
+    opened = visit()
+    opened.page.get_by_role("button", name="Play the steps").click()
+    said = opened.status()
+    expect(opened.control("t")).not_to_have_value("0")
+    assert opened.status() == said  # nothing is read out while it moves
+    opened.page.get_by_role("button", name="Stop the steps").click()
+    assert opened.status() != said
+
+
+def test_controls_stay_in_sight_and_a_plot_s_text_has_its_size(visit):
+    opened = visit(viewport={"width": 1280, "height": 420})
+    opened.page.evaluate("scrollTo(0, 150)")
+    assert 0 <= opened.control("m").bounding_box()["y"] <= 420
+    for width in (390, 1280):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        opened.page.wait_for_timeout(200)
+        sizes = opened.page.locator(".views svg").evaluate_all(
+            "all => all.map(svg => 12 * svg.clientWidth / svg.viewBox.baseVal.width)")
+        assert min(sizes) >= 11.95
+
+
+def test_a_frame_offers_no_link(visit):
+    opened = visit()
+    opened.page.evaluate("""text => {
+        const frame = document.createElement('iframe');
+        frame.srcdoc = text;
+        document.body.append(frame);
+    }""", page(explorer("framed"), protected=False))
+    framed = opened.page.frame_locator("iframe")
+    framed.locator(".explorer canvas[aria-label]").first.wait_for()
+    assert opened.page.locator("a.link").is_visible() and not framed.locator("a.link").is_visible()
+
+
+def test_without_scripts_there_is_a_picture(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page(explorer(start={"m": 8, "seed": 1})), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(path.as_uri())
+    assert opened.locator(".picture svg").is_visible()
+    assert opened.locator(".picture svg path").count() >= 6
+    assert "8 steps, full gradient, inside the range, seed 1" in opened.locator(".picture").inner_text()
+    told = opened.locator(".picture svg").get_attribute("aria-label")
+    assert told.startswith("hybrid: 0.05 at first, 0.4 at the end")
+    context.close()
+
+
 def test_several_explorers_share_one_address(visit):
     opened = visit(explorer("first"), explorer("second", title="Explore: more"), body='<p id="heading">Text</p>')
     opened.control("m", 1).press("ArrowRight")
@@ -193,11 +271,11 @@ def test_everything_has_a_name(visit):
     names = opened.page.evaluate("""() => [...document.querySelectorAll('input, select')].map(input =>
         input.labels.length === 1 && input.labels[0].textContent.trim().length > 3)""")
     assert len(names) == 5 and all(names)
-    described = opened.page.evaluate("""() => [...document.querySelectorAll('svg[role=img]')].map(svg =>
+    described = opened.page.evaluate("""() => [...document.querySelectorAll(".views svg[role=img]")].map(svg =>
         svg.getAttribute('aria-labelledby').split(' ').every(id => svg.querySelector('#' + id).textContent))""")
     assert described == [True, True, True]
     assert opened.page.locator("[aria-live=polite]").count() == 1
-    dashes = opened.page.locator("svg").first.locator(".line").evaluate_all(
+    dashes = opened.page.locator(".views svg").first.locator(".line").evaluate_all(
         "lines => lines.map(line => line.getAttribute('stroke') + line.getAttribute('stroke-dasharray'))")
     assert len(set(dashes)) == 3 and len({dash.split(")")[-1] for dash in dashes}) == 3
 
@@ -237,6 +315,28 @@ def test_the_book_theme_does_not_hide_it(visit, root):
     assert opened.page.evaluate("getComputedStyle(document.querySelector('.text_html')).backgroundColor") == (
         "rgba(0, 0, 0, 0)")
     assert opened.page.evaluate("getComputedStyle(document.querySelector('.status')).color") == "rgb(206, 214, 221)"
+
+
+def test_plots_are_dark_in_the_dark_theme(visit, root):
+    """White paper becomes dark, not grey: the plate that the theme puts below is gone."""
+    style = (root / "book/_static/book.css").read_text(encoding="utf-8")
+    theme = ("html[data-theme=dark] img:not(.only-dark,.dark-light){filter:brightness(.8) contrast(1.2)}"
+             "html[data-theme=dark] .bd-content img:not(.only-dark,.dark-light){background-color:#fff}"
+             "html[data-theme=dark] .bd-content div.cell_output img{background-color:#ced6dd;padding:.5rem}")
+    image = ('<div class="bd-content"><div class="cell_output"><img alt="" width="40" height="40" '
+             "src=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Crect width='99' height='99' "
+             "fill='white'/%3E%3C/svg%3E\"></div></div>")
+    opened = visit(head=f"<style>{theme}</style><style>{style}</style>", body=image)
+    opened.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    shot = opened.page.locator("img").screenshot()
+    dark = opened.page.evaluate("""async bytes => {
+        const bitmap = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+        context.drawImage(bitmap, 0, 0);
+        const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+        return Math.max(...data.filter((_, k) => k % 4 < 3));
+    }""", list(shot))
+    assert dark < 40
 
 
 def test_a_notebook_may_insert_it_later(visit):

@@ -63,3 +63,8 @@ def test_it_stands_still_until_it_is_started_and_stops_at_the_end(opened):
 def test_a_narrow_page_is_not_widened(opened):
     page = opened(player())
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_time_that_is_not_there_says_so(opened):
+    page = opened(player(), "#play-made-up:t=99")
+    expect(page.locator(".why")).to_contain_text("The address asks for t = 99, which this figure does not offer.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import time
 from dataclasses import replace
 
@@ -200,6 +201,15 @@ def run(client, code: str) -> list[dict]:
 
 def printed(messages: list[dict]) -> list[str]:
     return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream").split()
+
+
+def test_a_reader_in_colab_is_not_sent_there(monkeypatch):
+    shown = []
+    monkeypatch.setattr("dpbook_course.explorer.playground.display", shown.append)
+    Playground()._ipython_display_()
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    Playground()._ipython_display_()
+    assert ["or Colab" in getattr(one, "data", "") for one in shown] == [True, False, False]
 
 
 def updates_shown(client, number: int) -> list[int]:

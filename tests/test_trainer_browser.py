@@ -20,7 +20,7 @@ SLOW = 60_000  # ms: a busy machine trains slowly
 class Visit:
     """A page of trainers, what it complains of and what it asks for."""
 
-    def __init__(self, browser, path, address="", **options):
+    def __init__(self, browser, path, address="", folded=False, **options):
         self.complaints, self.requests = [], []
         self.page = browser.new_page(**options)
         self.page.set_default_timeout(SLOW / 4)
@@ -28,6 +28,8 @@ class Visit:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri() + address)
+        if not folded:
+            self.page.evaluate("document.querySelectorAll('details.more').forEach(one => { one.open = true; })")
 
     def control(self, name, which=0):
         return self.page.locator(".trainer").nth(which).locator(f"[id$='-{name}']:is(input, select)")
@@ -59,7 +61,7 @@ class Visit:
         return self
 
     def plot(self, which):
-        return self.page.locator(".views svg").nth(which)
+        return self.page.locator(f".views svg[aria-labelledby*='-{which}-']")
 
     def paths(self, which):
         """The curves of a plot, without the samples in its legend."""
@@ -73,7 +75,7 @@ class Visit:
         return self.page.evaluate("location.hash")
 
 
-LOSS, ERROR, CHAIN = range(3)
+LOSS, ERROR, CHAIN = "loss", "error", "chain"
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_pause_one_update_and_reset(visit):
     held = opened.updates(), opened.paths(ERROR)
     opened.page.wait_for_timeout(700)
     assert (opened.updates(), opened.paths(ERROR)) == held
-    opened.button("Reset").click()
+    opened.button("New weights").click()
     opened.until(lambda: opened.updates() == 0 and opened.share(), "the untrained network")
     assert opened.text().startswith("Not trained yet")
     assert len(opened.paths(ERROR)) == 3 and opened.paths(LOSS)[1]  # the run before stays as a ghost
@@ -250,7 +252,7 @@ def test_a_story_sets_the_choices_and_stays_while_they_change(visit):
     opened.control("policy").select_option("cut")
     opened.control("coupling").select_option("right-hand side")
     assert opened.control("policy").input_value() == "full"
-    assert "not possible here" in opened.page.locator(".why").first.text_content()
+    assert "not possible here" in opened.text("why:not(.outcome)")
     opened.page.wait_for_url("**#train-free:story=coupling;*")
 
 
@@ -328,12 +330,13 @@ def test_everything_has_a_name(visit):
     opened = visit().shown()
     names = opened.page.evaluate("""() => [...document.querySelectorAll('input, select')].map(input =>
         input.labels.length === 1 && input.labels[0].textContent.trim().length > 3)""")
-    assert len(names) == 10 and all(names)
+    assert len(names) == 11 and all(names)
     described = opened.page.evaluate("""() => [...document.querySelectorAll('svg[aria-labelledby]')].map(svg =>
         svg.getAttribute('aria-labelledby').split(' ').every(id => svg.querySelector('#' + id).textContent))""")
-    assert described == [True, True, True]
+    assert described == [True] * 4
     labels = opened.page.locator(".fields canvas").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
-    assert [label.split(",")[0] for label in labels] == ["reference", "solver alone", "hybrid"]
+    assert [label.split(",")[0] for label in labels] == [
+        "reference", "solver alone", "hybrid", "hybrid minus reference"]
 
 
 def test_nothing_moves_by_itself_and_less_motion_means_fewer_pictures(visit):
@@ -344,7 +347,7 @@ def test_nothing_moves_by_itself_and_less_motion_means_fewer_pictures(visit):
         opened.trained(5)
         drawn[motion] = opened.page.evaluate("""() => new Promise(done => {
             let count = 0;
-            const svg = document.querySelector('.trainer .views svg');
+            const svg = document.querySelector(".trainer svg[aria-labelledby*='-loss-']");
             new MutationObserver(() => { count += 1; }).observe(svg, { childList: true });
             setTimeout(() => done(count), 3000);
         })""")
@@ -385,6 +388,226 @@ def test_without_scripts_the_picture_and_a_text_stay(browser, tmp_path):
     assert opened.locator(".picture svg").is_visible()
     assert "needs JavaScript" in opened.locator(".trainer").inner_text()
     context.close()
+
+
+def test_controls_and_results_share_one_screen(visit):
+    """Also in the book, whose article is 688 px wide on a screen of 1280, below a header of 48 px."""
+    article = "<style>@media (min-width: 64rem) { body { margin: 48px 0 0 288px; width: 688px; } }</style>"
+    below = ("[id$='-m']", "[id$='-coupling']", "[id$='-through']", "button.main", ".fields",
+             "svg[aria-labelledby*=error]")
+    for width, height, seen in ((1280, 900, (*below, ".views")), (390, 844, below)):
+        size = {"width": width, "height": height}
+        opened = visit(train("one-step"), body=article, folded=True, viewport=size).shown()
+        opened.button("Train").click()
+        opened.trained(20)
+        for wanted in seen:
+            box = opened.page.locator(f".trainer {wanted}").first.bounding_box()
+            assert 0 <= box["y"] and box["y"] + box["height"] <= height, (width, wanted, box)
+        panels = opened.page.locator(".views figure:visible")
+        assert panels.count() == 4
+        assert all(panels.nth(k).locator(".line, canvas").count() > 0 for k in range(4))
+
+
+def test_controls_stay_in_sight_on_a_wide_screen(visit):
+    size = {"width": 1280, "height": 500}
+    opened = visit(body='<div style="height: 300px"></div>', folded=True, viewport=size).shown()
+    opened.page.evaluate("scrollTo(0, 500)")
+    assert 0 <= opened.button("Train").bounding_box()["y"] <= 500
+
+
+def test_text_in_plots_has_its_size_at_any_width(visit):
+    for width in (390, 1280):
+        opened = visit(viewport={"width": width, "height": 844}).shown()
+        sizes = opened.page.locator(".views svg").evaluate_all("""all => all.map(svg => svg.clientWidth
+            / svg.viewBox.baseVal.width * parseFloat(getComputedStyle(svg.querySelector('text')).fontSize))""")
+        assert len(sizes) == 4 and min(sizes) >= 11.95
+        cut = opened.page.locator(".views svg").evaluate_all("""all => all.flatMap(svg =>
+            [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect().right])
+            .filter(([, right]) => right > svg.getBoundingClientRect().right + 1))""")
+        assert cut == []
+
+
+def test_three_controls_are_in_sight_and_train_is_the_second_stop(visit):
+    opened = visit(folded=True).shown()
+    shown = [one.get_attribute("id") for one in opened.page.locator("fieldset :is(input, select):visible").all()]
+    assert [name.split("-")[-1] for name in shown] == ["m", "coupling", "through"]
+    opened.page.keyboard.press("Tab")
+    opened.page.keyboard.press("Tab")
+    assert opened.page.evaluate("document.activeElement.textContent") == "Train"
+    opened.page.locator("[id$='-through']").uncheck()
+    expect(opened.control("policy")).to_have_value("cut")
+    expect(opened.page.locator(".more")).not_to_have_attribute("open", "")
+    opened.page.locator("[id$='-through']").check()
+    expect(opened.control("policy")).to_have_value("full")
+
+
+def test_what_is_focused_covers_no_label(visit):
+    opened = visit().shown()
+    for slider in opened.page.locator("input[type=range]:visible").all():
+        slider.focus()
+        outline = slider.evaluate("""slider => {
+            const { outlineWidth, outlineOffset } = getComputedStyle(slider);
+            return parseFloat(outlineWidth) + parseFloat(outlineOffset);
+        }""")
+        box = slider.bounding_box()
+        label = slider.locator("xpath=..").locator("label").bounding_box()
+        above = label["y"] + label["height"] <= box["y"] - outline + 0.5
+        assert above or label["x"] + label["width"] <= box["x"] - outline
+
+
+def test_the_loss_has_every_update_also_while_choices_change(visit):
+    opened = visit(train("one-step")).shown()
+    opened.button("Train").click()
+    opened.trained(100)
+    for step in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowRight"):
+        opened.control("m").press(step)
+        opened.page.wait_for_timeout(250)
+    opened.button("Pause").click()
+    opened.button("Train").wait_for()
+    opened.page.wait_for_timeout(400)
+    found = re.search(r"over ([\d,]+) updates", opened.plot(LOSS).locator("desc").text_content())
+    kept = opened.page.evaluate("JSON.parse(localStorage.getItem(Object.keys(localStorage)[0]))")
+    assert kept["losses"]["length"] == kept["updates"] == opened.updates() == int(found[1].replace(",", ""))
+
+
+def test_a_hidden_tab_does_not_train(visit):
+    opened = visit().shown()
+    opened.button("Train").click()
+    opened.trained(5)
+    hide = """hidden => {
+        Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    opened.page.evaluate(hide, True)
+    opened.page.wait_for_timeout(1000)
+    rested = opened.updates()
+    opened.page.wait_for_timeout(1000)
+    assert opened.updates() == rested
+    opened.page.evaluate(hide, False)
+    opened.trained(rested + 5)
+
+
+def test_reset_is_the_story_s_beginning_and_new_weights_leave_the_choices(visit):
+    opened = visit(train("cut")).shown()
+    opened.control("m").press("ArrowRight")
+    opened.page.locator("[id$='-through']").check()
+    opened.button("New weights").click()
+    opened.shown()
+    assert opened.control("m").input_value() == "8" and opened.control("policy").input_value() == "full"
+    opened.button("Reset").click()
+    assert opened.control("m").input_value() == "7" and opened.control("policy").input_value() == "cut"
+    opened.control("system").select_option("burgers")  # no story any more
+    opened.button("Reset").click()
+    assert opened.control("system").input_value() == "ks"
+
+
+def test_trained_weights_outlive_a_visit_until_they_are_forgotten(visit):
+    opened = visit(train("one-step")).shown()
+    opened.button("Train").click()
+    opened.until(lambda: opened.share() < QUARTER, "a quarter of the solver's error")
+    opened.button("Pause").click()
+    expect(opened.page.locator(".kept")).to_contain_text("is kept in this browser")
+    opened.page.wait_for_timeout(400)
+    done, share = opened.updates(), opened.share()
+    opened.page.reload()
+    opened.until(lambda: opened.share() == share, "the same roll-out")
+    assert opened.updates() == done and opened.text().startswith("Paused")
+    assert f"after {done:,} updates" in opened.text("kept") and opened.paths(LOSS)[0]
+    opened.button("Train").click()
+    opened.trained(done + 20)
+    assert opened.share() < 2 * QUARTER  # it goes on from there
+    opened.button("Pause").click()
+    opened.button("Train").wait_for()
+    opened.button("Forget").click()
+    expect(opened.page.locator(".kept")).to_be_hidden()
+    opened.page.reload()
+    opened.shown()
+    assert opened.updates() == 0 and not opened.page.locator(".kept").is_visible()
+
+
+def test_other_choices_in_the_address_and_a_damaged_store_begin_anew(visit):
+    opened = visit(train("one-step")).shown()
+    opened.button("One update").click()
+    expect(opened.page.locator(".kept")).to_contain_text("is kept")
+    opened.page.goto(opened.page.url.split("#")[0] + "#train-one-step:m=5")
+    opened.page.reload()
+    opened.shown()
+    assert opened.updates() == 0 and opened.control("m").input_value() == "4"
+    opened.page.evaluate("localStorage.setItem(Object.keys(localStorage)[0], '{\"worker\": 1, \"state\": [')")
+    opened.page.goto(opened.page.url.split("#")[0])
+    opened.page.reload()
+    opened.shown()
+    assert opened.updates() == 0
+
+
+def test_an_address_that_asks_for_what_is_not_offered_says_so(visit):
+    opened = visit(train("one-step"), address="#train-one-step:m=99;coupling=physics;speed=3;seed=2").shown()
+    assert opened.text("why:not(.outcome)") == (
+        "The address asks for m = 99, coupling = physics, speed = 3, which this figure does not offer. It shows "
+        "something else there.")
+    opened.control("seed").press("ArrowRight")
+    assert "address" not in opened.text("why:not(.outcome)")
+
+
+def test_the_flow_moves_from_train_on_until_it_is_stopped(visit):
+    opened = visit().shown()
+    desc = opened.plot("flow").locator("desc")
+
+    def moves():
+        before = desc.text_content()
+        opened.page.wait_for_timeout(500)
+        return before != desc.text_content()
+
+    assert not moves()
+    opened.button("Train").click()
+    opened.trained(5)
+    assert moves() and opened.plot("flow").locator(".line").count() == 6  # three curves, and their samples
+    opened.button("Stop the flow").click()
+    assert not moves()
+    opened.button("Pause").click()
+    opened.button("Train").click()
+    assert not moves()  # the reader has stopped it
+    calm = visit(reduced_motion="reduce").shown()
+    calm.button("Train").click()
+    calm.trained(5)
+    expect(calm.button("Play the flow")).to_be_visible()
+
+
+def test_text_can_be_read_in_colab_s_dark_frame(visit):
+    """Its output frame says so at its root, and nothing else: neither variables nor a colour scheme."""
+    opened = visit(body="<style>:root { color-scheme: light; background: #383838; }</style>").shown()
+    opened.page.evaluate("document.documentElement.setAttribute('theme', 'dark')")
+    colours = opened.page.locator(".numbers, .trainer summary, .trainer button:not(.main)").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).color.match(/\\d+/g).slice(0, 3).map(Number))")
+    assert all(channel > 200 for colour in colours for channel in colour)
+
+
+def test_a_frame_offers_no_link(visit):
+    opened = visit().shown()
+    opened.page.evaluate("""text => {
+        const frame = document.createElement('iframe');
+        frame.srcdoc = text;
+        document.body.append(frame);
+    }""", page(train(m=3), protected=False))
+    framed = opened.page.frame_locator("iframe").locator(".trainer")
+    framed.locator("button.main").wait_for()
+    assert opened.page.locator("a.link").is_visible() and not framed.locator("a.link").is_visible()
+
+
+def test_a_link_in_front_of_the_page_leads_to_the_trainer(visit, root):
+    """As the theme has it: first its own link past the menus, then many others."""
+    links = "".join(f'<a href="#{k}">{k}</a>' for k in range(30))
+    script = (root / "book/_static/book.js").read_text(encoding="utf-8")
+    skip = '<div class="skip-link"><a href="#main-content">Skip</a></div>'
+    opened = visit(body=f"<script>{script}</script>{skip}{links}", viewport={"width": 1280, "height": 900})
+    press = opened.page.keyboard.press
+    press("Tab")
+    press("Tab")
+    assert opened.page.evaluate("document.activeElement.textContent") == "Skip to the training"
+    press("Enter")
+    press("Tab")
+    press("Tab")
+    assert opened.page.evaluate("document.activeElement.textContent") == "Train"
 
 
 @pytest.mark.parametrize("name", ["book/playground", "notebooks/03_unrolling"])

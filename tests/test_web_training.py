@@ -46,7 +46,7 @@ function continued(one) {
   const {training, batches} = trained(one), {settings, model} = training;
   const losses = batches.slice(0, 3).map(batch => training.update(batch));
   const next = new Training(model, settings, KERNELS, CONSTANTS, NOISE);
-  next.takeOver(training);
+  next.resume(training.everything(), training.count);
   return [...losses, ...batches.slice(3).map(batch => next.update(batch))];
 }
 const NOISE = {at: 0, normal() { return DRAWN[this.at++]; }};

@@ -2,6 +2,8 @@
 // Every `.explorer` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
 // of them, so that one hash in a page's Content-Security-Policy allows them all.
 
+const LOOP = 5000;  // ms from the first to the last step, when they follow each other
+
 const decoded = new Map();
 function bytes(text) {
     if (!decoded.has(text)) decoded.set(text, Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
@@ -47,17 +49,29 @@ class Explorer {
             { ...horizons, log: true, label: "horizon [steps]" }, { ...axes.gradient, log: true });
         this.profile = new Plot(id("profile"), "State at the step shown", { from: 0, to: 1, label: words.x, ticks: [] },
             { from: -data.scale, to: data.scale, ticks: [-data.scale, 0, data.scale] });
-        const plane = planes(`${words.u} in space (right) and time (up)`, data.scale, this.pictures);
-        this.canvases = plane.canvases;
+        this.planes = planes(`${words.u}, time up`, data.scale, this.pictures);
+        this.motion = motion(" the steps", LOOP * data.every / data.steps, () => this.next(), on => on || this.render());
+        this.profile.figure.firstChild.append(this.motion.button);
         this.link = make("a", { class: "link" }, "Link to this view");
+        this.link.hidden = !shareable(root);
         this.provenance = make("dl");
-        root.append(make("fieldset", {}, make("legend", {}, "Choose"), ...fields), this.why, this.status,
-            make("div", { class: "views" }, this.error.figure, plane.figure, this.profile.figure, this.gradient.figure),
+        root.append(make("div", { class: "bench" },
+            make("div", { class: "panel" }, make("fieldset", {}, make("legend", {}, "Choose"), ...fields), this.why, this.status),
+            make("div", { class: "views" }, this.planes.figure, this.error.figure, this.profile.figure, this.gradient.figure)),
             this.link, make("details", {}, make("summary", {}, "Where these numbers come from"), this.provenance));
     }
 
+    /** The step after the one shown, and after the last one the first. */
+    next() {
+        const times = this.controls.at(-1).values.map(([value]) => value);
+        this.state.t = times[(times.indexOf(this.state.t) + 1) % times.length];
+        this.render();
+    }
+
     change(control, value) {
+        if (control.id === "t") this.motion.set(false);
         this.state[control.id] = value;
+        this.refused = "";
         this.render();
         clearTimeout(this.pending);
         // Browsers refuse many changes of the address in a row.
@@ -69,6 +83,7 @@ class Explorer {
         for (const control of this.controls)
             if (wanted && control.values.some(([value]) => value === wanted[control.id]))
                 this.state[control.id] = wanted[control.id];
+        this.refused = wanted ? refused(wanted, this.state) : "";
         this.render();
         reveal("explore", this.data.name, this.root);
     }
@@ -85,25 +100,27 @@ class Explorer {
         const { data, state } = this, [key, reason, same] = data.grid[this.key()];
         const run = data.runs[key], seed = data.seeds.map(String).indexOf(state.seed), t = Number(state.t);
         for (const control of this.controls) this.showControl(control);
-        this.why.hidden = !reason;
-        this.why.textContent = !reason ? "" : same ? `${reason} It is shown as: ${this.words(key)}.`
+        const remark = !reason ? "" : same ? `${reason} It is shown as: ${this.words(key)}.`
             : `Not run: ${reason} Shown instead: ${this.words(key)}.`;
+        this.why.textContent = [this.refused, remark].filter(Boolean).join(" ");
+        this.why.hidden = !this.why.textContent;
         const region = data.regions[state.region], errors = run.error[state.region], own = errors[seed];
         const [solver, still] = ["solver", "persistence"].map(name => data[name].error[state.region][0]);
         const spread = k => { const at = errors.map(e => e[k]); return [Math.min(...at), Math.max(...at)]; };
         const mean = e => e.reduce((sum, x) => sum + x, 0) / e.length;
         const at = Math.max(t, 1) - 1, [low, high] = spread(at), diverged = run.diverged[seed];
-        this.status.textContent = `${this.words(key)}; ${region.text}, seed ${state.seed}. `
+        const told = `${this.words(key)}; ${region.text}, seed ${state.seed}. `
             + `Error at step ${at + 1}: ${show(own[at])} (seeds: ${show(low)} to ${show(high)}), `
             + `${data.words.solver} ${show(solver[at])}, ${data.words.still} ${show(still[at])}. `
             + `Mean over ${data.steps} steps: ${show(mean(own))}, ${data.words.solver} ${show(mean(solver))}.`
             + (diverged >= 0 ? ` This training diverged at update ${diverged + 1}.` : "");
+        if (!this.motion.on) this.status.textContent = told;  // a moving text would be read out again and again
         const steps = own.map((_, k) => k + 1);
         this.error.draw([
             { name: `${data.words.run}, seed ${state.seed}`, style: HYBRID, xs: steps, ys: own },
             { name: data.words.solver, style: SOLVER, xs: steps, ys: solver },
             { name: data.words.still, style: STILL, xs: steps, ys: still }],
-        `${this.status.textContent} The band spans all seeds.`,
+        `${told} The band spans all seeds.`,
         { band: { xs: steps, low: steps.map((_, k) => spread(k)[0]), high: steps.map((_, k) => spread(k)[1]) },
           marks: [t] });
         this.renderGradient(run, seed);
@@ -137,23 +154,24 @@ class Explorer {
         const { data, state } = this, width = data.width, row = Math.round(t / data.every);
         const fields = [data.reference.field[state.region][0], data.solver.field[state.region][0],
             run.field[state.region][seed]].map(bytes);
-        const profiles = fields.map(field => [...field.slice(row * width, (row + 1) * width)]
-            .map(q => q === BLOWN_UP ? null : (q - LEVELS) / LEVELS * data.scale));
-        this.canvases.forEach((canvas, k) => {
-            const rows = fields[k].length / width, known = profiles[k].filter(u => u !== null);
-            paint(canvas, width, rows, (x, y) => fields[k][(rows - 1 - y) * width + x], rows - 1 - row);
-            canvas.setAttribute("aria-label", `${this.pictures[k]}, ${data.words.u} in space and time; at step ${t} `
-                + (known.length ? `from ${show(Math.min(...known))} to ${show(Math.max(...known))}` : "blown up"));
-        });
+        const shown = (levels, scale = data.scale) => [...whole(levels, width).slice(row * width, (row + 1) * width)]
+            .map(q => q === BLOWN_UP ? null : (q - LEVELS) / LEVELS * scale);
+        const spoken = (levels, scale) => {
+            const known = shown(levels, scale).filter(u => u !== null);
+            return `${data.words.u} in space and time; at step ${t} `
+                + (known.length ? `from ${show(Math.min(...known))} to ${show(Math.max(...known))}` : "blown up");
+        };
+        const profiles = fields.map(field => shown(field));
+        this.planes.show(fields, width, row, spoken);
         const xs = profiles[0].map((_, k) => (k + 0.5) / width), region = data.regions[state.region];
         const names = ["reference", data.words.solver, `${data.words.run}, seed ${state.seed}`];
         this.profile.x.label = `${data.words.x}, 0 to ${show(region.length)}; ${region.sample}`;
         this.profile.draw(profiles.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys })),
-            this.canvases.map(canvas => canvas.getAttribute("aria-label")).join("; "));
+            fields.map((field, k) => `${this.pictures[k]}, ${spoken(field)}`).join("; "));
     }
 }
 
-for (const root of document.querySelectorAll(".explorer:not(.trainer, [data-ready])")) {
+for (const root of document.querySelectorAll(".explorer:not(.trainer, .player, [data-ready])")) {
     root.setAttribute("data-ready", "");
     new Explorer(root);
 }

@@ -18,12 +18,12 @@ class Player {
     build() {
         const { data, root } = this, id = name => `${root.id}-${name}`, titles = Object.keys(data.fields);
         const values = Array.from({ length: data.times }, (_, k) => [String(k), `${show(k * data.dt)} ${data.unit}`]);
-        this.button = make("button", { type: "button" });
-        this.button.addEventListener("click", () => this.timer ? this.stop() : this.start());
+        this.motion = motion("", FRAME, () => this.next(), on => on ? this.begin() : this.say());
         this.time = chooser(id("t"), { label: "Time", slider: true, values }, value => {
-            this.stop();
+            this.motion.set(false);
             this.go(Number(value));
         });
+        this.why = make("p", { class: "why", hidden: "" });
         this.canvases = titles.map(() => make("canvas", { role: "img" }));
         const bar = make("canvas");
         paint(bar, 2 * LEVELS + 1, 1, k => k);
@@ -32,36 +32,30 @@ class Player {
             { from: 0, to: (data.times - 1) * data.dt, label: `time [${data.unit}]`,
               ticks: [0, 1, 2, 3, 4].map(k => Number((k * (data.times - 1) * data.dt / 4).toPrecision(3))) },
             { from: 0, to: data.largest, ticks: [0, 0.5, 1].map(k => Number((k * data.largest).toPrecision(2))) });
-        root.append(make("div", { class: "bar" }, this.button, this.time.box),
+        root.append(make("div", { class: "bar" }, this.motion.button, this.time.box), this.why,
             make("figure", {}, make("figcaption", {}, data.label),
                 make("div", { class: "fields" }, ...titles.map((title, k) => make("div", {}, title, this.canvases[k]))),
                 make("div", { class: "scale" }, String(-data.scale), bar, `${data.scale}; grey: the obstacle`)),
             this.status, this.error.figure);
-        this.stop();
     }
 
     restore() {
-        const wanted = Number((addressed("play")[this.data.name] || {}).t);
-        this.go(Number.isInteger(wanted) && wanted >= 0 && wanted < this.data.times ? wanted : this.t);
+        const wanted = addressed("play")[this.data.name] || {}, t = Number(wanted.t);
+        this.go(Number.isInteger(t) && t >= 0 && t < this.data.times ? t : this.t);
+        this.why.textContent = refused(wanted, { t: String(this.t) });
+        this.why.hidden = !this.why.textContent;
         this.say();
         reveal("play", this.data.name, this.root);
     }
 
-    start() {
-        if (this.t === this.data.times - 1) this.go(0);
-        this.timer = setInterval(() => {
-            this.go(this.t + 1);
-            if (this.t === this.data.times - 1) this.stop();
-        }, FRAME);
-        this.button.textContent = "Stop";
+    begin() {
         this.status.textContent = "Playing; the errors are told when it stops.";
+        if (this.t === this.data.times - 1) this.go(0);
     }
 
-    stop() {
-        clearInterval(this.timer);
-        this.timer = null;
-        this.button.textContent = "Play";
-        this.say();
+    next() {
+        this.go(this.t + 1);
+        if (this.t === this.data.times - 1) this.motion.set(false);
     }
 
     /** In words, when it stands still: a moving text would be read out again and again. */
@@ -87,11 +81,11 @@ class Player {
             ({ name, style: [SOLVER, HYBRID, STILL][k % 3], xs, ys }));
         this.error.draw(lines, lines.map(line => `${line.name}: ${show(line.ys[t])}`).join("; "),
             { marks: [t * data.dt] });
-        if (!this.timer) this.say();
+        if (!this.motion.on) this.say();
     }
 }
 
-for (const root of document.querySelectorAll(".player:not([data-playing])")) {
-    root.setAttribute("data-playing", "");
+for (const root of document.querySelectorAll(".player:not([data-ready])")) {
+    root.setAttribute("data-ready", "");
     new Player(root);
 }

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .static import _text, framed, packed, rounded
+from .static import _text, framed, packed, rounded, still_picture
 
-LEVELS, HIDDEN = 127, 255  # as in common.js: 0 ... 254 from -scale to scale, and grey
+LEVELS, HIDDEN = 127, 255  # as in plots.js: 0 ... 254 from -scale to scale, and grey
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,10 @@ class Player:
         return np.where(missing, HIDDEN, found)
 
     def _repr_html_(self) -> str:
-        # data-ready: the explorers' script, on the same page, leaves it alone.
+        caption = "Relative error of what is played."
+        picture = still_picture(self.errors, "time, in order", caption) if self.errors else ""
         return framed("player", self.title, self.data(), self.summary(), _text("player.js"), _text("player.css"),
-                      attributes='data-ready="" ')
+                      picture=picture)
 
     def summary(self) -> str:
         """What a reader without scripts gets."""

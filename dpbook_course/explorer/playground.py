@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import sys
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
@@ -153,7 +154,8 @@ class Playground:
         """A note for pages without a kernel, then the widgets: in one output the note would be dropped."""
         *controls, last = LABELS.values()
         controls = f"{', '.join(controls)} and {last}"
-        display(HTML(STATIC.format(controls=controls, start=html.escape(self.choices.code))))
+        if "google.colab" not in sys.modules:  # there its reader is where the note would send them
+            display(HTML(STATIC.format(controls=controls, start=html.escape(self.choices.code))))
         display(self.widget)
 
 

@@ -22,6 +22,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from . import still
+
 # What the figure calls things, where a study has no other words for them.
 WORDS = {"run": "hybrid", "solver": "solver alone", "still": "persistence", "seed": "Seed of weights and batches",
          "gradient": "Gradient of the weights against horizon"}
@@ -189,7 +191,25 @@ class Explorer:
                 "gradient": {"from": _power(norms.min(), math.floor), "to": _power(1.01 * largest, math.ceil)}}
 
     def _repr_html_(self) -> str:
-        return framed("explorer", self.title, self.data(), self.summary(), _text("explorer.js"))
+        picture = still_picture(self._curves(), "step", f"Relative error: {self._opening()}.")
+        return framed("explorer", self.title, self.data(), self.summary(), _text("explorer.js"), picture=picture)
+
+    def _first(self) -> tuple[Key, str, int]:
+        """The run, the region and the place of the seed with which it opens."""
+        offered = self._offered()
+        start = {control: str(self.start.get(control, values[0])) for control, values in offered.items()}
+        key, _, _ = self.shown(tuple(start[control.id] for control in self.controls))
+        return key, start["region"], offered["seed"].index(start["seed"])
+
+    def _curves(self) -> dict[str, np.ndarray]:
+        words, (key, region, seed) = self._words(), self._first()
+        return {words["run"]: self.runs[key].error[region][seed], words["solver"]: self.solver.error[region][0],
+                words["still"]: self.persistence.error[region][0]}
+
+    def _opening(self) -> str:
+        key, region, seed = self._first()
+        chosen = [control.values[value] for control, value in zip(self.controls, key)]
+        return ", ".join([*chosen, self.regions[region].text, f"seed {self.seeds[seed]}"])
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
@@ -205,25 +225,31 @@ class Explorer:
 
 
 def framed(kind: str, title: str, data: dict, summary: str, own_script: str, own_style: str = "", *,
-           attributes: str = "", picture: str = "", more: str = "") -> str:
+           picture: str = "", more: str = "") -> str:
     """The HTML of an interactive figure, which is complete in itself.
 
     Args:
         kind: its class, beside the one that all have, and the first word of its id.
-        summary: what a reader without scripts gets.   attributes: of the element.
+        summary: what a reader without scripts gets.
         picture, more: elements after the title, and after the data.
     """
     payload = data_block(data)
     name, kinds = hashlib.sha256(payload.encode()).hexdigest()[:12], " ".join(dict.fromkeys(("explorer", kind)))
-    return (f'<div class="{kinds}" {attributes}id="{kind}-{name}" role="group" aria-label="{html.escape(title)}">\n'
+    return (f'<div class="{kinds}" id="{kind}-{name}" role="group" aria-label="{html.escape(title)}">\n'
             f'<style>{style(own_style)}</style>\n<p class="title">{html.escape(title)}</p>\n{picture}'
             f"<noscript><p>{html.escape(summary)}</p></noscript>\n{payload}\n{more}"
             f'<script type="module">{script(own_script)}</script>\n</div>')
 
 
+def still_picture(lines: Mapping[str, Sequence[float]], label: str, caption: str) -> str:
+    """Curves for readers without scripts; where scripts run, it is hidden."""
+    return (f'<figure class="picture">{still.curves(lines, label)}<figcaption>{html.escape(caption)}</figcaption>'
+            "</figure>\n")
+
+
 def script(own: str) -> str:
     """A figure's module: what all interactive figures share, then its own text."""
-    return _text("common.js") + own
+    return _text("common.js") + _text("plots.js") + own
 
 
 def style(own: str = "") -> str:

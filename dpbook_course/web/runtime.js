@@ -148,10 +148,19 @@ class Training {
     this.count = 0;
   }
 
-  // Weights and the optimiser's memory of another training of the same model.
-  takeOver(other) {
-    for (const name of ["weights", "mean", "square"]) this.view(name).set(other.view(name));
-    this.count = other.count;
+  // Weights and the optimiser's memory, one after another.
+  everything() {
+    const n = this.numWeights, values = new Float32Array(3 * n);
+    ["weights", "mean", "square"].forEach((name, k) => values.set(this.view(name), k * n));
+    return values;
+  }
+
+  // Go on from there, after so many updates.
+  resume(values, count) {
+    const n = this.numWeights;
+    if (values.length !== 3 * n) throw new Error(`${values.length} numbers were kept; this network needs ${3 * n}`);
+    ["weights", "mean", "square"].forEach((name, k) => this.view(name).set(values.slice(k * n, (k + 1) * n)));
+    this.count = count;
   }
 
   // batch: u0 (size), reference (m arrays of that size, or none), parameters {name: numbers}.

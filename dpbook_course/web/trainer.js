@@ -3,11 +3,45 @@
 // with its hash, and is read when a trainer comes into view.
 
 const CALM = 5000, QUICK = 150, REDUCED = 1000;  // ms between two spoken texts, two pictures, two with less motion
+const FIRST = ["m", "coupling"];  // controls in sight, beside the switch of the gradient; others are under "More"
 const ALWAYS = ["story", "system", "coupling", "lr", "seed"];  // controls of a system without a chain, too
 const FRESH = ["story", "system", "coupling", "seed"];  // changes that need new weights
+const NARROW = 560;  // px: below, a story is folded
 const FEW = 20;  // after fewer updates, what was there before a change is no run to compare with
 
 const texts = values => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)]));
+
+/** The place of one trainer in the page's own storage, where there is one; for this worker's networks only. */
+class Store {
+    constructor({ name, worker, controls }) {
+        Object.assign(this, { key: `dpbook ${location.pathname} ${name}`, worker, controls });
+    }
+
+    /** What was kept, or null. */
+    read() {
+        try {
+            const { worker, values, ...found } = JSON.parse(localStorage.getItem(this.key));
+            const offered = ({ id, values }) => values.some(([value]) => value === found.state[id]);
+            if (worker !== this.worker || !this.controls.every(offered)) return null;
+            return { ...found, values: new Float32Array(Uint8Array.from(atob(values), c => c.charCodeAt(0)).buffer) };
+        } catch { return null; }  // nothing there, something else, or no storage
+    }
+
+    /** Whether it could be kept. */
+    write({ values, ...others }) {
+        const text = btoa(Array.from(new Uint8Array(values.buffer), byte => String.fromCharCode(byte)).join(""));
+        try {
+            localStorage.setItem(this.key, JSON.stringify({ ...others, worker: this.worker, values: text }));
+            return true;
+        } catch { return false; }
+    }
+
+    forget() {
+        try {
+            localStorage.removeItem(this.key);
+        } catch { /* no storage */ }
+    }
+}
 
 class Trainer {
     constructor(root) {
@@ -15,10 +49,13 @@ class Trainer {
         this.data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
         this.state = { ...this.data.start };
         Object.assign(this, { run: 0, running: false, waiting: false, outcome: "", spoken: -CALM });
+        this.store = new Store(this.data);
         this.clear();
         this.build();
-        this.restore();
+        this.restore(this.store.read());
         addEventListener("hashchange", () => this.restore());
+        addEventListener("pagehide", () => this.keep());
+        document.addEventListener("visibilitychange", () => this.seen(this.visible));
         new IntersectionObserver(([entry]) => this.seen(entry.isIntersecting)).observe(root);
     }
 
@@ -34,10 +71,10 @@ class Trainer {
     build() {
         const { data, root } = this, id = name => `${root.id}-${name}`;
         this.inputs = {};
-        const [story, ...boxes] = data.controls.map(control => {
-            const made = this.inputs[control.id] = chooser(id(control.id), control, v => this.change(control.id, v));
-            return made.box;
-        });
+        for (const control of data.controls)
+            this.inputs[control.id] = chooser(id(control.id), control, value => this.change(control.id, value));
+        const boxes = wanted => data.controls.filter(({ id }) => id !== "story" && FIRST.includes(id) === wanted)
+            .map(({ id }) => this.inputs[id].box);
         const button = (words, act) => {
             const made = make("button", { type: "button" }, words);
             made.addEventListener("click", act);
@@ -46,20 +83,30 @@ class Trainer {
         this.toggle = button("Train", () => this.train(!this.running));
         this.toggle.className = "main";
         this.one = button("One update", () => this.step());
-        this.again = button("Reset", () => this.restart());
+        this.anew = button("New weights", () => this.restart());
+        this.again = button("Reset", () => this.begin());
+        this.through = make("input", { type: "checkbox", id: id("through") });
+        this.through.addEventListener("input", () => this.change("policy", this.through.checked ? "full" : "cut"));
+        this.throughBox = make("div", { class: "switch" }, this.through,
+            make("label", { for: id("through") }, "Gradient through the solver"));
+        this.more = make("details", { class: "more" }, make("summary", {}, "More choices"), ...boxes(false));
         this.story = make("p", { class: "story" });
+        this.tale = make("details", { class: "tale" }, make("summary", {}, "What to try"), this.story);
+        this.tale.open = root.clientWidth > NARROW;
         this.why = make("p", { class: "why", hidden: "" });
         this.outcomeBox = make("p", { class: "why outcome", role: "alert", hidden: "" });
         this.numbers = make("p", { class: "numbers" });
         this.past = make("p", { class: "before", hidden: "" });
-        this.status = make("p", { class: "spoken", "aria-live": "polite" });
+        this.status = make("p", { class: "spoken unseen", "aria-live": "polite" });
         this.loss = new LossView(root.id);
         this.views = make("div", { class: "views" });
         this.link = make("a", { class: "link" }, "Link to these choices");
-        root.append(story, this.story,
-            make("fieldset", {}, make("legend", {}, "Choose"), ...boxes), this.why,
-            make("div", { class: "buttons" }, this.toggle, this.one, this.again), this.numbers, this.past,
-            this.outcomeBox, this.status, this.views, this.link);
+        this.link.hidden = !shareable(root);
+        this.kept = make("p", { class: "kept", hidden: "" }, make("span"), button("Forget", () => this.forget()));
+        root.append(make("div", { class: "bench" }, make("div", { class: "panel" }, this.inputs.story.box,
+            make("div", { class: "buttons" }, this.toggle, this.one, this.anew, this.again), this.numbers, this.outcomeBox,
+            make("fieldset", {}, make("legend", {}, "Choose"), ...boxes(true).reverse(), this.throughBox, this.more), this.why,
+            this.past, this.status), make("div", {}, this.tale, this.views)), this.kept, this.link);
     }
 
     change(id, value) {
@@ -67,9 +114,8 @@ class Trainer {
         if (id === "system") {
             this.state = { ...this.state, ...texts(this.system.start), story: "" };
         }
-        if (id !== "story") return this.configure(FRESH.includes(id));
-        this.begin();
-        this.restart();
+        if (id === "story") this.begin();
+        else this.configure(FRESH.includes(id));
     }
 
     restart() {
@@ -77,8 +123,17 @@ class Trainer {
         this.configure(true);
     }
 
-    /** The choices with which a story begins. */
-    begin() { Object.assign(this.state, this.data.stories[this.state.story]?.settings); }
+    /** From the start: the story's choices, or those with which the figure opened, and new weights. */
+    begin() {
+        this.tell();
+        this.restart();
+    }
+
+    tell() {
+        const { story } = this.state, { stories, start, systems } = this.data;
+        const settings = story ? { ...texts(systems[stories[story].settings.system].start), ...stories[story].settings } : start;
+        Object.assign(this.state, settings, { story });
+    }
 
     /** Make the state one that can be trained, and say what had to change. */
     settle() {
@@ -91,7 +146,7 @@ class Trainer {
             state.policy = "full";
         }
         if (+state.m > system.m[1]) state.m = "1";
-        if (state.m === "1" && chained)
+        if (state.m === "1" && chained && (state.policy !== "full" || state.placement !== "every"))
             notes.push("With one step all gradient policies and loss placements are one and the same training.");
         else if (state.policy === "pushforward" && state.placement === "every")
             notes.push("Push-forward trains the last step only, so the loss at the other steps has no effect.");
@@ -103,14 +158,23 @@ class Trainer {
             if (control.id === "policy") [...input.options].forEach(o => { o.disabled = !policies.includes(o.value); });
             set(state[control.id]);
         }
+        this.throughBox.hidden = !chained;
+        this.through.checked = state.policy !== "cut";
+        this.through.disabled = !policies.includes("cut");
+        if (chained && (state.noise !== "0" || state.placement !== "every" || !["full", "cut"].includes(state.policy)))
+            this.more.open = true;
         if (this.shown !== state.system) {
+            this.view?.motion?.set(false);
             this.view = new VIEWS[system.kind](root.id, system);
-            this.views.replaceChildren(...this.loss.figures, ...this.view.figures);
+            this.views.replaceChildren(...this.view.figures, ...this.loss.figures, ...this.view.last);
             this.shown = state.system;
         }
+        if (this.refused) notes.unshift(this.refused);
+        this.refused = "";
         this.why.hidden = !notes.length;
         this.why.textContent = notes.join(" ");
         this.story.textContent = data.stories[state.story]?.story || "";
+        this.tale.hidden = !state.story;
         this.link.setAttribute("href", "#" + fragment("train", data.name, state));
     }
 
@@ -121,23 +185,63 @@ class Trainer {
             .map(({ id, label, slider }) => slider && id !== "m" ? `${label} ${this.text(id)}` : this.text(id)).join(", ");
     }
 
-    restore() {
-        const wanted = addressed("train")[this.data.name] || {};
-        for (const { id, values } of this.data.controls)  // the story first: the rest is what was changed in it
-            if (values.some(([value]) => value === wanted[id])) {
-                this.state[id] = wanted[id];
-                if (id === "story") this.begin();
-            }
+    /** The choices of the address; else those of the last visit, with what was trained then. */
+    restore(last = null) {
+        const wanted = addressed("train")[this.data.name];
+        if (wanted) {
+            for (const { id, values } of this.data.controls)  // the story first: the rest is what was changed in it
+                if (values.some(([value]) => value === wanted[id])) {
+                    this.state[id] = wanted[id];
+                    if (id === "story") this.tell();
+                }
+            this.settle();  // what does not go together
+            this.refused = refused(wanted, this.state);
+        }
+        if (last && (!wanted || fragment("", "", wanted) === fragment("", "", last.state))) Object.assign(this.state, last.state);
+        else last = null;
         this.configure(true, false);
+        if (last) {
+            this.back = last;
+            this.written = last.updates;
+            Object.assign(this, { losses: new Curve(last.losses), changes: last.changes, updates: last.updates });
+            this.say(`Your network of the last visit is back, after ${updates(last.updates)}; it is kept in this browser only. `);
+        }
         reveal("train", this.data.name, this.root);
+    }
+
+    // What outlives a visit -----------------------------------------------------------------------------------------
+
+    /** Into the page's own storage: the choices, the weights and how they came about. */
+    keep() {
+        if (!this.worth) return;
+        this.written = this.worth.updates;
+        if (this.store.write({ ...this.worth, state: this.state }))
+            this.say("Your network is kept in this browser, for your next visit. ");
+        this.worth = null;
+    }
+
+    say(words) {
+        this.kept.hidden = false;
+        this.kept.firstChild.textContent = words;
+    }
+
+    forget() {
+        this.store.forget();
+        this.worth = null;
+        this.kept.hidden = true;
+        this.toggle.focus();  // what is hidden keeps no focus
     }
 
     // The worker ----------------------------------------------------------------------------------------------------
 
+    get watched() { return this.visible && !document.hidden; }
+
     seen(visible) {
         this.visible = visible;
-        if (visible && !this.worker) this.start();
-        else if (this.running) this.send({ type: visible ? "train" : "pause" });  // no work for views that nobody sees
+        this.view.motion?.rest(!this.watched);
+        if (!this.watched) this.keep();
+        if (this.watched && !this.worker) this.start();
+        else if (this.running) this.send({ type: this.watched ? "train" : "pause" });  // no work for views that nobody sees
     }
 
     start() {
@@ -163,7 +267,10 @@ class Trainer {
         if (this.ghost && this.ghost.system !== this.state.system) this.ghost = null;
         this.before = { words: this.words(), system: this.state.system };
         this.outcome = "";
-        if (reset) this.clear();
+        if (reset) {
+            this.clear();
+            this.back = this.worth = this.written = null;
+        }
         else if (trained > 0) this.changes.push(this.updates);
         this.fresh = reset || this.fresh;
         this.waiting = true;
@@ -181,15 +288,20 @@ class Trainer {
         const { m, truncation, noise, lr, seed } = this.state;
         const settings = { ...this.state, m: +m, truncation: +truncation, noise: noise * (this.system.deviation ?? 0), lr: +lr, seed: +seed };
         if (this.run && !this.running) this.send({ type: "pause" });
-        this.send({ type: "configure", settings, run: ++this.run, reset: Boolean(this.fresh) });
+        this.run += 1;
+        if (this.fresh) this.born = this.run;
+        this.send({ type: "configure", settings, run: this.run, reset: Boolean(this.fresh), kept: this.back || null });
         this.fresh = this.waiting = false;
-        if (this.running) this.send({ type: "train" });
+        this.back = null;
+        if (this.running && this.watched) this.send({ type: "train" });
     }
 
     train(on) {
         if (this.waiting) this.sendSettings();
         this.running = on;
         this.send({ type: on ? "train" : "pause" });
+        if (on && !lessMotion() && !this.moved) this.view.motion?.set(true);
+        this.moved ||= on;  // once, then it is the reader's
         this.speak();
         this.show();
     }
@@ -210,13 +322,19 @@ class Trainer {
             return;
         }
         if (message.type === "error") return this.fail(message.message);
-        if (message.run !== this.run || this.waiting) return;  // of settings that have been replaced
+        if (this.fresh || message.run < this.born) return;  // of weights that are gone; other settings leave them
         this.updates = message.updates;
         if (message.type === "progress") {
             message.losses.forEach(loss => this.losses.add(loss));
-            Object.assign(this, { last: message.losses.at(-1) ?? this.last, gradients: message.gradients, rate: message.rate });
+            this.rate = message.rate;
+            if (message.run === this.run) this.gradients = message.gradients;
         }
-        if (["rollout", "answers"].includes(message.type)) this.result = message;
+        if (["rollout", "answers"].includes(message.type)) {
+            this.result = message;
+            if (this.updates > 0 && this.updates !== this.written && !this.outcome)
+                this.worth = { updates: this.updates, values: message.kept, losses: this.losses.copy(), changes: [...this.changes] };
+            if (!this.running) this.keep();
+        }
         if (message.type === "diverged") this.diverge(message);
         if (!this.running || performance.now() - this.spoken >= CALM) this.speak();
         this.show();
@@ -248,7 +366,7 @@ class Trainer {
 
     summary() {
         const parts = [this.running ? "Training" : this.updates ? "Paused" : "Not trained yet", updates(this.updates)];
-        if (this.updates) parts.push(`loss ${brief(this.last)}`);
+        if (this.losses.ys.length) parts.push(`loss ${brief(this.losses.ys.at(-1))}`);
         if (this.result) parts.push(this.view.words(this.result));
         return parts.join("; ");
     }
@@ -261,7 +379,7 @@ class Trainer {
     /** Draw soon, but not more often than the eye needs, and calmly where less motion is wanted. */
     show() {
         if (this.drawing) return;
-        const wait = matchMedia("(prefers-reduced-motion: reduce)").matches ? REDUCED : QUICK;
+        const wait = lessMotion() ? REDUCED : QUICK;
         this.drawing = setTimeout(() => {
             this.drawing = 0;
             this.draw();
@@ -272,7 +390,7 @@ class Trainer {
         this.drawnAt = performance.now();
         const { running, outcome, updates: done, rate } = this, stopped = Boolean(outcome);
         this.toggle.textContent = running ? "Pause" : "Train";
-        this.again.disabled = Boolean(this.broken);
+        this.again.disabled = this.anew.disabled = Boolean(this.broken);
         // A disabled button keeps no focus; what its reader will want next is this one.
         if (stopped && [this.toggle, this.one].includes(document.activeElement)) this.again.focus();
         this.toggle.disabled = this.one.disabled = stopped;

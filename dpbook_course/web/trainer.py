@@ -23,7 +23,7 @@ from .picture import chain, described
 from .stories import STORIES, Story
 from .systems import systems, worker_source
 
-TITLE = "Train a network here, with the solver in the loop"
+TITLE = "Train a network here, solver in the loop"
 STEPS = {str(m): "1 step" if m == 1 else f"{m} steps" for m in range(1, 17)}
 RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03")
 SETTINGS = (

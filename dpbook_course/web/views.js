@@ -1,7 +1,8 @@
 // What a trainer shows: the loss; for a correction roll-outs, fields and the chain's gradient; for an inverse problem
-// its answers. A view has `figures`, `draw(trainer)`, and the words for its last result.
+// its answers. A view has `figures`, those that come `last`, `draw(trainer)`, the words for its result, and what moves.
 
 const LARGEST = 1e8;  // an axis spans at most this
+const LOOP = 5000, WAIT = 10;  // ms that a flow takes from its start to its end, and pictures for which it stays there
 
 const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length;
 const brief = x => x < 0.001 ? x.toExponential(1) : show(x);
@@ -10,7 +11,9 @@ const updates = n => `${n.toLocaleString("en-GB")} update${n === 1 ? "" : "s"}`;
 
 /** Positive numbers at 1, 2, 3, ...: at most 200 geometric means of equally many of them. */
 class Curve {
-    constructor() { Object.assign(this, { every: 1, xs: [], ys: [], length: 0, sum: 0 }); }
+    constructor(known = {}) { Object.assign(this, { every: 1, xs: [], ys: [], length: 0, sum: 0 }, known); }
+
+    copy() { return { ...this, xs: [...this.xs], ys: [...this.ys] }; }
 
     add(value) {
         this.length += 1;
@@ -44,7 +47,7 @@ function counted(length) {
 
 class LossView {
     constructor(id) {
-        this.plot = new Plot(`${id}-loss`, "Training loss against updates", counted(0), decades([]));
+        this.plot = new Plot(`${id}-loss`, "Training loss", counted(0), decades([]));
         this.figures = [this.plot.figure];
     }
 
@@ -66,10 +69,16 @@ class CorrectionView {
 
     constructor(id, system) {
         this.system = system;
-        this.error = new Plot(`${id}-error`, "Roll-out error on unseen data", this.time(), decades([]));
+        this.row = 0;
+        const { units: { x, u } } = system;
+        this.motion = motion(" the flow", Math.max(60, LOOP / system.T), () => this.next());
+        this.flow = new Plot(`${id}-flow`, `The flow${unit(u)}`, { from: 0, to: 1, ticks: [], label: `x${unit(x)}` }, {});
+        this.flow.figure.firstChild.append(this.motion.button);
+        this.error = new Plot(`${id}-error`, "Roll-out error, unseen", this.time(), decades([]));
         this.chain = new Plot(`${id}-chain`, "Gradient along the chain", {}, decades([]));
-        this.planes = make("div");
-        this.figures = [this.error.figure, this.planes, this.chain.figure];
+        this.planes = make("div", { class: "wide" });
+        this.figures = [this.planes, this.error.figure, this.flow.figure];
+        this.last = [this.chain.figure];
     }
 
     time() {
@@ -86,10 +95,13 @@ class CorrectionView {
     /** What stays of a run as a ghost. */
     kept({ errors }) { return Array.from(errors.hybrid); }
 
-    draw({ result, ghost, gradients }) {
+    draw({ result, ghost, gradients, state }) {
         this.drawErrors(result, ghost);
+        this.chain.figure.hidden = state.m === "1";  // no chain
         this.drawChain(Array.from(gradients));
-        if (result) this.drawFields(result);
+        if (!result) return;
+        this.result = result;
+        this.drawFields();
     }
 
     drawErrors(result, ghost) {
@@ -115,32 +127,44 @@ class CorrectionView {
             steps.map(k => `step ${k}: ${told(norms[k - 1])}`).join("; "));
     }
 
-    drawFields({ fields, X }) {
-        const name = `u${unit(this.system.units.u)}`, { names } = CorrectionView;
+    /** The next time; at the end it waits a little and begins again. */
+    next() {
+        if (!this.result) return;
+        this.row = this.row >= this.result.T - 1 + WAIT ? 0 : this.row + 1;
+        this.drawFields();
+    }
+
+    drawFields() {
+        const { result: { fields, X, T }, system: { units } } = this, name = `u${unit(units.u)}`, { names } = CorrectionView;
         const scale = Number(Math.max(...fields.reference.map(Math.abs)).toPrecision(1));
         if (this.scale !== scale) {  // of another seed
-            const { figure, canvases } = planes(`${name} in space (right) and time (up)`, scale, names);
-            this.planes.replaceChildren(figure);
-            Object.assign(this, { canvases, scale });
+            this.pictures = planes(`${name}, time up`, scale, names);
+            this.planes.replaceChildren(this.pictures.figure);
+            this.scale = scale;
         }
         const level = value => Math.abs(value) <= 2 * scale
             ? Math.round(LEVELS * (1 + Math.min(Math.max(value / scale, -1), 1))) : BLOWN_UP;
-        [fields.reference, fields.solver, fields.hybrid].forEach((field, k) => {
-            const rows = field.length / X, blown = field.some(value => level(value) === BLOWN_UP);
-            paint(this.canvases[k], X, rows, (x, y) => level(field[(rows - 1 - y) * X + x]));
-            this.canvases[k].setAttribute("aria-label",
-                `${names[k]}, ${name} in space and time${blown ? ", blown up" : ""}`);
+        const row = Math.min(this.row, T - 1), shown = [fields.reference, fields.solver, fields.hybrid];
+        this.pictures.show(shown.map(field => Uint8Array.from(field, level)), X, this.motion.on || row ? row : NaN,
+            levels => `${name} in space and time${levels.includes(BLOWN_UP) ? ", blown up" : ""}`);
+        const xs = Array.from({ length: X }, (_, k) => (k + 0.5) / X);
+        const lines = shown.map((field, k) => {
+            const ys = Array.from(field.subarray(row * X, (row + 1) * X));
+            return { name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys: ys.some(y => !(Math.abs(y) <= 2 * scale)) ? ys.map(() => null) : ys };
         });
+        this.flow.y = { from: -1.2 * scale, to: 1.2 * scale, ticks: [-scale, 0, scale] };
+        this.flow.draw(lines, `The states at step ${row + 1} of ${T}`);
     }
 }
 
 class InverseView {
     constructor(id, { units }) {
         const x = { from: 0, to: 1, ticks: [], label: `x${unit(units.x)}` };
-        this.judged = new Plot(`${id}-judged`, "How good the answers are, on unseen data", counted(0), decades([]));
+        this.judged = new Plot(`${id}-judged`, "Answers, on unseen data", counted(0), decades([]));
         this.answer = new Plot(`${id}-answer`, `An answer${unit(units.u)}`, x, {});
         this.effect = new Plot(`${id}-effect`, "What the answer would measure", x, {});
         this.figures = [this.judged.figure, this.answer.figure, this.effect.figure];
+        this.last = [];
     }
 
     words({ distance, misfit }) {

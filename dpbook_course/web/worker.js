@@ -1,10 +1,10 @@
 // What answers the page, in a Web Worker: training in slices, so that messages get through.
 // Needs problems.js and SYSTEMS. Messages, from the page:
-//   configure {settings: {system, coupling, m, policy, truncation, placement, noise, lr, seed}, reset, run},
+//   configure {settings: {system, coupling, m, policy, truncation, placement, noise, lr, seed}, reset, kept, run},
 //   train, pause, step, reset
 // and to it, each with the `run` of the last configure:
 //   ready {systems, compiled}, progress {updates, losses since the last, rate [1/s], gradients: |dL/du_k|, k = 1 ... m},
-//   rollout or answers (problems.js, with updates), diverged {updates, what: "loss" or "gradient"}, error {message}
+//   rollout or answers (problems.js, with updates, and what could be `kept`: weights, optimiser), diverged {updates, what: "loss" or "gradient"}, error {message}
 "use strict";
 
 const SLICE = 50, PROGRESS_EVERY = 100, JUDGE_EVERY = 500; // ms
@@ -17,20 +17,21 @@ class Session {
     this.send({type: "ready", compiled: COMPILED !== null, systems: mapValues(SYSTEMS, system => system.about)});
   }
 
-  receive({type, settings, reset, run}) {
+  receive({type, settings, reset, kept, run}) {
     try {
       if (!["configure", "train", "pause", "step", "reset"].includes(type)) throw new Error(`unknown message ${type}`);
       if (type !== "configure" && !this.settings) throw new Error(`${type} came before configure`);
       if (type === "configure") this.run = run;
-      this[type](settings, reset);
+      this[type](settings, reset, kept);
     } catch (error) {
       this.running = false;
       this.send({type: "error", message: String(error.message || error)});
     }
   }
 
-  // New data for another system or seed, new weights for another coupling too; otherwise both stay.
-  configure(settings, reset = false) {
+  // New data for another system or seed, new weights for another coupling too, or those that were kept of an earlier
+  // visit; otherwise both stay.
+  configure(settings, reset = false, kept = null) {
     const system = SYSTEMS[settings.system], model = system && system.models[settings.coupling];
     if (!model) throw new Error(`there is no ${settings.coupling} in ${settings.system}`);
     const same = (...names) => this.settings && names.every(name => this.settings[name] === settings[name]);
@@ -38,12 +39,13 @@ class Session {
       this.problem = new {correction: Correction, inverse: Inverse}[system.about.kind](system, settings.seed);
     }
     const keep = !reset && same("system", "coupling", "seed");
-    const random = keep ? this.random : new Random(settings.seed + 1000);
+    const random = keep ? this.random : new Random(settings.seed + 1000 + (kept ? kept.updates : 0));
     const training = new Training(model, settings, KERNELS, CONSTANTS, random);
-    if (keep) training.takeOver(this.training);
+    if (keep) training.resume(this.training.everything(), this.training.count);
     else {
       training.start(random);
-      Object.assign(this, {updates: 0, losses: [], diverged: false, rate: 0});
+      if (kept) training.resume(kept.values, kept.updates);
+      Object.assign(this, {updates: kept ? kept.updates : 0, losses: [], diverged: false, rate: 0});
     }
     Object.assign(this, {settings: {...settings}, model, training, random});
     this.report();
@@ -106,7 +108,9 @@ class Session {
   }
 
   judge() {
-    this.send({...this.problem.judge(this.model, this.training.view("weights")), updates: this.updates});
+    if (this.losses.length) this.progress(); // what is kept has all its losses
+    this.send({...this.problem.judge(this.model, this.training.view("weights")), updates: this.updates,
+      kept: this.training.everything()});
     this.lastJudged = now();
   }
 }
