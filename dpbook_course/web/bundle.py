@@ -14,7 +14,7 @@ def runtime(library: Library, binary: str = "") -> str:
     constants = base64.b64encode(np.asarray(library.constants.values, "<f4").tobytes()).decode()
     return "\n".join([
         text("runtime.js"),
-        f"const KERNELS = (({{tanh, exp, log1p, sqrt, pow, abs, max, min}}) => {library.kernels.javascript()})(Math);",
+        f"const KERNELS = (({{tanh, exp, log1p, sqrt, pow, abs, max, min, floor, trunc}}) => {library.kernels.javascript()})(Math);",
         f"const CONSTANTS = new Float32Array(decoded({as_json(constants)}));",
         f"const COMPILED = compiled({as_json(binary)});"])
 

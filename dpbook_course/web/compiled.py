@@ -25,6 +25,8 @@ HEADER = r"""
 #define KERNEL(n) __attribute__((noinline, export_name("k" #n))) void
 #define abs(x) __builtin_fabsf(x)
 #define sqrt(x) __builtin_sqrtf(x)
+#define floor(x) __builtin_floorf(x)
+#define trunc(x) __builtin_truncf(x)
 #define max(x, y) ((x) > (y) ? (x) : (y))
 #define min(x, y) ((x) < (y) ? (x) : (y))
 /* 2^n e^r with x = n ln 2 + r; a Taylor polynomial of degree 7 in |r| < 0.35 */
