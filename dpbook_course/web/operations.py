@@ -169,6 +169,12 @@ def flipped(v: View, axes) -> View:
     return View(v.buffer, v.shape, strides, v.offset + sum((v.shape[a] - 1) * v.strides[a] for a in axes))
 
 
+def _repeated(v: View, shape, repeats) -> View:
+    if any(r != 1 and n != 1 for r, n in zip(repeats, (1,) * (len(shape) - len(v.shape)) + v.shape)):
+        raise Unsupported(f"aten.repeat of an axis with more than one entry ({v.shape} by {tuple(repeats)}); use expand")
+    return v.expanded(shape)
+
+
 def _unbound(v: View, shape, axis=0) -> list[View]:
     return [selected(v, axis, i) for i in range(v.shape[axis % len(v.shape)])]
 
@@ -176,7 +182,7 @@ def _unbound(v: View, shape, axis=0) -> list[View]:
 VIEWS = {
     aten.view.default: _reshaped, aten._unsafe_view.default: _reshaped, aten.reshape.default: _reshaped,
     aten.permute.default: _permuted, aten.transpose.int: _transposed, aten.t.default: _transposed,
-    aten.expand.default: lambda v, shape, *_: v.expanded(shape),
+    aten.repeat.default: _repeated, aten.expand.default: lambda v, shape, *_: v.expanded(shape),
     aten.slice.Tensor: _sliced, aten.select.int: lambda v, shape, axis, index: selected(v, axis, index),
     aten.unsqueeze.default: _unsqueezed,
     aten.squeeze.dim: _squeezed, aten.squeeze.dims: _squeezed, aten.squeeze.default: _squeezed,
