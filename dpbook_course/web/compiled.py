@@ -3,7 +3,7 @@
     python -m pip install ziglang==0.17.1        # once
     python -m dpbook_course.web                   # writes kernels.json
 
-``kernels.json`` holds the binary and the hash of the C source that it was compiled from. A page gets the binary only
+``kernels.json`` holds binaries, each by the hash of the C source that it was compiled from. A page gets a binary only
 if its own kernels have that hash; otherwise, and where WebAssembly is not allowed, it runs the JavaScript of the same
 text.
 """
@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -64,19 +65,18 @@ def source(library: Library) -> str:
     return HEADER + library.kernels.c()
 
 
-def write(library: Library) -> int:
-    """Compile the kernels; the number of characters of the binary."""
-    text = source(library)
-    stored = {"source": _hash(text), "binary": base64.b64encode(_webassembly(text)).decode()}
+def write(libraries: Iterable[Library]) -> list[int]:
+    """Compile the kernels of each library; the numbers of characters of the binaries."""
+    found = {_hash(text): base64.b64encode(_webassembly(text)).decode() for text in map(source, libraries)}
     with replacing(path()) as file:
-        file.write(f"{json.dumps(stored, indent=1)}\n".encode())
-    return len(stored["binary"])
+        file.write(f"{json.dumps(found, indent=1)}\n".encode())
+    return [len(text) for text in found.values()]
 
 
 def binary(library: Library) -> str:
     """The committed binary as base64 if it is that of these kernels; else nothing."""
     stored = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))
-    return stored["binary"] if stored["source"] == _hash(source(library)) else ""
+    return stored.get(_hash(source(library)), "")
 
 
 def _hash(text: str) -> str:

@@ -36,7 +36,7 @@ class Session {
     if (!model) throw new Error(`there is no ${settings.coupling} in ${settings.system}`);
     const same = (...names) => this.settings && names.every(name => this.settings[name] === settings[name]);
     if (!same("system", "seed")) {
-      this.problem = new {correction: Correction, inverse: Inverse}[system.about.kind](system, settings.seed);
+      this.problem = new {correction: Correction, flow: Correction, inverse: Inverse}[system.about.kind](system, settings.seed);
     }
     const keep = !reset && same("system", "coupling", "seed");
     const random = keep ? this.random : new Random(settings.seed + 1000 + (kept ? kept.updates : 0));
