@@ -131,9 +131,13 @@ class _Transpiler:
         return rule(self, node, *(self.values[x] if isinstance(x, fx.Node) else x for x in node.args))
 
     def constant(self, value: Tensor) -> Value:
+        shape = value.shape
         if value.numel() and bool((value == value.flatten()[0]).all()):
             return Expression(loops.number(value.flatten()[0]), (), tuple(value.shape))
-        return View.contiguous(Buffer(0, "constants"), value.shape, self.constants.place(value))
+        for axis in range(value.ndim):  # what is the same along an axis stands there once
+            first = value.narrow(axis, 0, 1)
+            value = first if bool((value == first).all()) else value
+        return View.contiguous(Buffer(0, "constants"), value.shape, self.constants.place(value)).expanded(shape)
 
     def new(self, shape: Sequence[int]) -> View:
         size = 1
