@@ -136,11 +136,13 @@ def reduced(kernels: Kernels, out: View, value: Value, axes: Sequence[int], scal
 
 def _elementwise(kernels: Kernels, out: View, value: Expression, axes: Sizes, assign: Callable):
     leaves = value.leaves()
-    # The loops that are reduced come last, and the output does not move along them.
+    # The loops that are reduced come last, and the output does not move along them; the others follow its memory.
     kept = [i for i in range(len(value.shape)) if i not in axes]
+    along = dict(zip(kept, out.strides))
+    kept.sort(key=lambda i: -abs(along[i]))
     order = kept + list(axes)
     shape = [value.shape[i] for i in order]
-    strides = [list(out.strides) + [0] * len(axes)]
+    strides = [[along[i] for i in kept] + [0] * len(axes)]
     strides += [[leaf.expanded(value.shape).strides[i] for i in order] for leaf in leaves]
     outer, inner = _merged(shape[:len(kept)], [s[:len(kept)] for s in strides]), \
         _merged(shape[len(kept):], [s[len(kept):] for s in strides])

@@ -148,9 +148,24 @@ class _Transpiler:
     def stored(self, value: Value, contiguous: bool = False) -> View:
         if isinstance(value, View) and (value.is_contiguous or not contiguous):
             return value
-        out = self.new(value.shape)
+        out = self.new(value.shape) if contiguous else self.alike(value)
         self.calls.append(loops.store(self.kernels, out, value))
         return out
+
+    def alike(self, value: Value) -> View:
+        """Memory in the order of the first operand of that shape, so that loops run along both.
+
+        It also makes kernels one text whatever order of axes PhiFlow chooses, which differs from process to process.
+        """
+        shape = value.shape
+        found = next((v for v in as_expression(value).leaves() if v.shape == shape
+                      and all(n == 1 or s for n, s in zip(shape, v.strides))), None)
+        if found is None:
+            return self.new(shape)
+        order = sorted(range(len(shape)), key=lambda axis: -abs(found.strides[axis]))
+        out = self.new([shape[axis] for axis in order])
+        strides = dict(zip(order, out.strides))
+        return View(out.buffer, tuple(shape), tuple(strides[axis] for axis in range(len(shape))))
 
     def cat(self, node, parts, axis=0) -> View:
         out = self.new(_shape(node))
