@@ -17,7 +17,7 @@ def runtime(library: Library, binary: str = "") -> str:
     return "\n".join([
         text("runtime.js"),
         f"const KERNELS = (({{tanh, exp, log1p, sqrt, pow, abs, max, min, floor, trunc}}) => {library.kernels.javascript()})(Math);",
-        f"const CONSTANTS = listed(new Float32Array(decoded({as_json(table)})), "
+        f"const CONSTANTS = lookedUp(new Float32Array(decoded({as_json(table)})), "
         f"new Uint16Array(decoded({as_json(places)})));",
         f"const COMPILED = compiled({as_json(binary)});"])
 

@@ -36,7 +36,7 @@ class FlowView extends CorrectionView {
         }
         const scale = Number(this.vorticity(reference.subarray(0, 2 * this.size)).reduce((most, w) => Math.max(most, Math.abs(w)), 0).toPrecision(1));
         if (this.scale !== scale) {  // of another seed
-            this.pictures = planes(`Vorticity [${unit}]`, scale, names);
+            this.pictures = planes(`Vorticity [${unit}]`, scale, names, 1);
             this.pictures.figure.classList.add("square");
             this.pictures.figure.firstChild.append(this.at, this.motion.button);
             this.planes.replaceChildren(this.pictures.figure);

@@ -263,7 +263,7 @@ function decoded(text) {
 }
 
 // The numbers at these places of a table.
-function listed(table, places) {
+function lookedUp(table, places) {
   return Float32Array.from(places, k => table[k]);
 }
 

@@ -8,6 +8,7 @@
 "use strict";
 
 const SLICE = 50, PROGRESS_EVERY = 100, JUDGE_EVERY = 500; // ms
+const RELIEF = 7; // a judgement that takes long comes after so many times as long, so that most time is training's
 const now = () => performance.now();
 
 class Session {
@@ -79,7 +80,7 @@ class Session {
     const rate = 1000 * (this.updates - before) / (now() - started);
     this.rate = this.rate ? 0.8 * this.rate + 0.2 * rate : rate;
     if (now() - this.lastProgress > PROGRESS_EVERY || !this.running) this.progress();
-    if (now() - this.lastJudged > JUDGE_EVERY || !this.running) this.judge();
+    if (now() - this.lastJudged > this.judgeAfter || !this.running) this.judge();
     setTimeout(() => this.slice(), 0);
   }
 
@@ -108,10 +109,12 @@ class Session {
   }
 
   judge() {
+    const started = now();
     if (this.losses.length) this.progress(); // what is kept has all its losses
     this.send({...this.problem.judge(this.model, this.training.view("weights")), updates: this.updates,
       kept: this.training.everything()});
     this.lastJudged = now();
+    this.judgeAfter = Math.max(JUDGE_EVERY, RELIEF * (now() - started));
   }
 }
 
