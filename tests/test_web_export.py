@@ -116,6 +116,9 @@ REFUSED = {
                              example={"length": torch.full((BATCH,), 22.0)}), "neither real .* matrices"),
     "semi-Lagrangian": (lambda: exported(Burgers(N, 1.0, 0.01, semi_lagrangian), Additive(network()),
                                          example={"viscosity": torch.full((BATCH,), 0.01)}), r"operation aten\."),
+    "two networks at once": (lambda: exported(Additive(Ensemble([ConvResNet(2, 1, 1, width=2, seed=s)
+                                                                 for s in range(2)])),
+                                              example={"u0": torch.randn(2, 1, 6, 6)}), "no ensemble"),
     "gradient policy": (lambda: exported(Additive(network()), gradient=PhysicsPath()), "gradient policy PhysicsPath"),
     "placement": (lambda: exported(Additive(network()), weights=at_steps(1, 3)), "placement .* every_step, final_step"),
     "targets": (lambda: exported(objective=Objective(Rollout(Additive(network()), 1), TrajectoryLoss(every_step),

@@ -4,6 +4,7 @@ import javascript
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 
 from dpbook_course.web import Library, Unsupported
 from dpbook_course.web.bundle import as_json, runtime
@@ -14,8 +15,30 @@ def numbers(*shape, seed=0):
 
 
 X, Y, A, B = numbers(3, 4, 6), numbers(3, 4, 6, seed=1), numbers(2, 6, 5, seed=2), numbers(2, 5, 3, seed=3)
+IMAGE, WEIGHT, GRADIENT = numbers(2, 3, 5, 6, seed=8), numbers(4, 3, 3, 3, seed=9), numbers(2, 4, 3, 4, seed=10)
+PLACES = torch.tanh(numbers(2, 4, 3, 2, seed=11)) * 1.3  # some of them outside
 ROW, MATRIX, BIAS = numbers(6, seed=4), numbers(6, 6, seed=5), numbers(1, 1, 3, seed=6)
 LONG = torch.arange(6, dtype=torch.float64)
+INDEX = torch.tensor([[0, 2, 1], [1, 1, -1]])
+
+
+def convolution_back(gradient, u, weight, bias_sizes):
+    return torch.ops.aten.convolution_backward(gradient, u, weight, bias_sizes, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
+                                               [True, True, True])
+
+
+def grid_sample(u, places):
+    return nn.functional.grid_sample(u, places, padding_mode="border", align_corners=True)
+
+
+def slices_back(x, y):
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        padded = torch.cat([x[:, -1:], x, x[:, :1]], 1)
+        value = torch.cat([padded[..., 1:], padded[..., :1].tanh()], 2)[:, 1:-1] * y + x[1] * x[..., ::2].sum()
+        return [torch.autograd.grad(value, x, y)[0]]
+
+
 CASES = {
     "arithmetic": (lambda x, y: [2 * x - y / 3 + x * y, 1 - x, torch.add(x, y, alpha=-2), torch.sub(x, y, alpha=3)],
                    X, Y),
@@ -37,6 +60,19 @@ CASES = {
     "constants": (lambda x: [x + LONG, x * torch.ones(6, dtype=torch.float64), torch.zeros_like(x) + 2,
                              x @ MATRIX, x.new_full((6,), 3.0)], X),
     "one value, many uses": (lambda x: [x.tanh() * x.tanh() + (x + 1).exp() / (x + 1)], X),
+    "whole numbers": (lambda x: [(3 * x).floor().to(torch.int32).to(torch.int64) % 4, (2 * x).to(torch.int64) * 1.0,
+                                 x % 0.75, (3 * x) % LONG[1:].mean()], X),
+    "least and largest": (lambda x: [x.min(1).values, x.max(-1, keepdim=True).values, x.min(0).values.max(0).values], X),
+    "flips": (lambda x: [x.flip(-1), x.flip((0, 1)) + x, x.flip(1)[:, 1:].tanh()], X),
+    "an index": (lambda x: [x[INDEX[0]], x[INDEX, 1 - INDEX], (2 * x)[INDEX[:, :1], INDEX]], X),
+    "a convolution": (lambda u, w, bias: [conv2d(u, w, bias), conv2d(u.tanh(), w, bias).tanh(), conv2d(u, w[:1])],
+                      IMAGE, WEIGHT, ROW[:4]),
+    "a convolution back": (lambda g, u, w, bias: [*convolution_back(g, u, w, [4]), *convolution_back(-g, u, w, [4])],
+                           GRADIENT, IMAGE, WEIGHT, ROW[:4]),
+    "a look-up": (lambda u, p: [grid_sample(u, p), grid_sample(u, p.flip(-1)[:, :2])], IMAGE, PLACES),
+    "a look-up back": (lambda g, u, p: list(torch.ops.aten.grid_sampler_2d_backward(g, u, p, 0, 1, True, [True, True])),
+                       numbers(2, 3, 4, 3, seed=12), IMAGE, PLACES),
+    "sums of slices' gradients": (slices_back, X, Y),
     "an input as output": (lambda x, y: [x, y[1], x], X, Y),
 }
 

@@ -3,15 +3,18 @@
 import javascript
 import pytest
 import torch
+from torch import nn
 
 from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.studies.e01 import inverse as e01_inverse
 from dpbook_course.web import systems, worker_source
-from dpbook_course.web.matrices import KuramotoSivashinskyMatrices
+from dpbook_course.web.matrices import KuramotoSivashinskyMatrices, NavierStokesMatrices
 from dpbook_course.web.stories import STORIES
 from dpbook_course.web.systems import burgers_solvers, ks_solvers
-from dpbook_utils.data import cell_averages
+from dpbook_utils.data import cell_averages, random_velocity
 from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.physics.navier_stokes import NavierStokes, mac_cormack, semi_lagrangian
+from dpbook_utils.physics.projection import Divergence
 
 SETTINGS = {"system": "ks", "coupling": "additive", "m": 2, "policy": "full", "truncation": 2, "placement": "every",
             "noise": 0, "lr": 0.003, "seed": 0}
@@ -114,7 +117,7 @@ def test_what_is_wrong_is_said():
 
 
 DATA = """
-const problem = new ({correction: Correction, inverse: Inverse}[SYSTEMS[NAME].about.kind])(SYSTEMS[NAME], 3);
+const problem = new ({correction: Correction, flow: Correction, inverse: Inverse}[SYSTEMS[NAME].about.kind])(SYSTEMS[NAME], 3);
 const random = new Random(5), batch = problem.next(random, 3);
 function step(name, u, parameters) {
   const program = SYSTEMS[NAME][name], last = program.regions.indexOf("value");
@@ -178,6 +181,41 @@ def test_random_functions():
     assert spectrum[:, 1:4].square().mean(0) == pytest.approx([1 / 6] * 3, rel=0.15)
 
 
+def test_flow_solvers():
+    """Against the spectral projection; and a coarse cell has the outflow of the fine cells in it."""
+    v, v_fine = (random_velocity(4, (n, n), modes=3, seed=0) + 0.1 * torch.randn(4, 2, n, n) for n in (32, 64))
+    viscosity = torch.linspace(1e-4, 1e-3, 4)
+    given = {"PARAMETERS": {"viscosity": viscosity.tolist()}}
+    for name, advection, x in (("solver", semi_lagrangian, v), ("reference", mac_cormack, v_fine)):
+        solver = NavierStokes(tuple(x.shape[2:]), (1.0, 1.0), 0.025 * 32 / x.shape[2], advection)
+        found = data("flow", f"step('{name}', U, PARAMETERS)", x.numel(), U=x.flatten().tolist(), **given)
+        assert_close(solver(x, viscosity=viscosity), shaped(found, *x.shape), 1e-4)
+    coarse = shaped(data("flow", "step('observe', U, {})", v.numel(), U=v_fine.flatten().tolist()), *v.shape)
+    out, out_fine = (Divergence((n, n), (1.0, 1.0))(u) for n, u in ((32, coarse), (64, v_fine)))
+    assert_close(nn.functional.avg_pool2d(out_fine, 2), out)
+
+
+def test_random_velocities():
+    """Without divergence, mean square 1 but for the differences, no waves above the highest, and of both components."""
+    found = data("flow", "times(200, () => [...randomVelocity(random, 32, {modes: 3})])")
+    v = shaped(found, 200, 2, 32, 32).double()
+    expected = random_velocity(200, (32, 32), modes=3, seed=0, dtype=torch.float64)
+    assert Divergence((32, 32), (1.0, 1.0))(v).abs().max() < 1e-4
+    assert (v.square().sum(1).mean((1, 2)) - expected.square().sum(1).mean((1, 2)).mean()).abs().max() < 0.03
+    power, wanted = (torch.fft.fft2(x).abs().square().mean((0, 1)) for x in (v, expected))
+    assert power[4:-3].max() < 1e-8 * power.max() and power[:, 4:-3].max() < 1e-8 * power.max()
+    assert ((power - wanted).abs() < 0.35 * wanted + 1e-6 * power.max()).all()
+
+
+def test_a_network_keeps_vortices_alive():
+    said = talk(configured(system="flow", m=4), *[{"type": "step"}] * 60)
+    first, last = of_type(said, "rollout")[0], of_type(said, "rollout")[-1]
+    solver = sum(first["errors"]["solver"])
+    assert sum(first["errors"]["hybrid"]) == pytest.approx(solver, rel=0.05)
+    assert sum(last["errors"]["hybrid"]) < 0.8 * solver
+    assert len(last["fields"]["hybrid"]) == last["T"] * last["X"] == 6 * 2 * 32 * 32
+
+
 def test_first_weights_have_the_sizes_of_the_network():
     found = javascript.run(javascript.WORKER, worker_source(), result="""(() => {
       const model = SYSTEMS.burgers.models.additive, random = new Random(0);
@@ -199,3 +237,12 @@ def test_matrices_do_what_the_spectral_solver_does(solver):
     torch.manual_seed(0)
     u, length = torch.randn(3, 1, 48), 16 * torch.pi
     assert_close(solver(u, length=torch.full((3,), length)), KuramotoSivashinskyMatrices(solver, length)(u))
+
+
+@pytest.mark.parametrize("advection", [semi_lagrangian, mac_cormack])
+def test_matrices_project_as_the_spectrum_does(advection):
+    v = random_velocity(3, (12, 15), modes=3, seed=0, dtype=torch.float64)
+    v = v + 0.3 * torch.randn(v.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    arguments = (12, 15), (1.0, 1.5), 0.02, advection
+    expected, found = (kind(*arguments)(v, viscosity=1e-3) for kind in (NavierStokes, NavierStokesMatrices))
+    assert_close(expected, found, 1e-13)

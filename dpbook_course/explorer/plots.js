@@ -111,9 +111,9 @@ class Plot {
 const DIFFERENCE = 5;  // how many times as strong a difference is coloured as the fields
 
 /** The levels of `field - reference`; blown up where the field is. */
-function differences(field, reference) {
+function differences(field, reference, factor = DIFFERENCE) {
     return Array.from(field, (level, k) => level === BLOWN_UP || reference[k] === BLOWN_UP ? BLOWN_UP
-        : Math.round(Math.min(Math.max(LEVELS + DIFFERENCE * (level - reference[k]), 0), 2 * LEVELS)));
+        : Math.round(Math.min(Math.max(LEVELS + factor * (level - reference[k]), 0), 2 * LEVELS)));
 }
 
 /** The levels of a field in space and time; a time at which a part has blown up is blown up, since what is left means nothing. */
@@ -137,11 +137,11 @@ function paint(canvas, width, height, level, marked = -1) {
 }
 
 /**
- * Pictures of fields in space and time, side by side above their scale, the last one a difference: {figure, show}.
+ * Pictures of fields in space and time, side by side above their scale, the last one a difference, `factor` times as strong: {figure, show}.
  * `show(levels, width, row, label)` paints them, the last time on top and the row shown elsewhere darkened.
  */
-function planes(caption, scale, fields) {
-    const names = [...fields, `error \u00d7 ${DIFFERENCE}`];
+function planes(caption, scale, fields, factor = DIFFERENCE) {
+    const names = [...fields, factor === 1 ? "error" : `error \u00d7 ${factor}`];
     const canvases = names.map(() => make("canvas", { role: "img" })), bar = make("canvas");
     paint(bar, 2 * LEVELS + 1, 1, k => k);
     const figure = make("figure", { class: "wide" },
@@ -150,10 +150,10 @@ function planes(caption, scale, fields) {
         make("div", { class: "scale" }, String(-scale), bar, `${scale}; grey: blown up`));
     const show = (levels, width, row, label) => {
         const shown = levels.map(one => whole(one, width)), rows = shown[0].length / width;
-        [...shown, differences(shown.at(-1), shown[0])].forEach((one, k) => {
+        [...shown, differences(shown.at(-1), shown[0], factor)].forEach((one, k) => {
             paint(canvases[k], width, rows, (x, y) => one[(rows - 1 - y) * width + x], rows - 1 - row);
             canvases[k].setAttribute("aria-label", k < fields.length ? `${names[k]}, ${label(one, scale)}`
-                : `${fields.at(-1)} minus ${fields[0]}, ${label(one, scale / DIFFERENCE)}`);
+                : `${fields.at(-1)} minus ${fields[0]}, ${label(one, scale / factor)}`);
         });
     };
     return { figure, show };

@@ -16,11 +16,12 @@ def main(arguments: list[str] | None = None) -> int:
     from dpbook_utils.files import writable
 
     from .compiled import path, write
-    from .systems import exported
+    from .systems import PAGES, exported
 
     writable(path())
-    library, _ = exported()
-    print(f"{path()}: {write(library)} characters for {len(library.kernels.texts)} kernels")
+    libraries = [exported(names)[0] for names in PAGES]
+    for names, library, size in zip(PAGES, libraries, write(libraries), strict=True):
+        print(f"{path()}: {', '.join(names)}: {size} characters for {len(library.kernels.texts)} kernels")
     return 0
 
 

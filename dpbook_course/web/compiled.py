@@ -3,7 +3,7 @@
     python -m pip install ziglang==0.17.1        # once
     python -m dpbook_course.web                   # writes kernels.json
 
-``kernels.json`` holds the binary and the hash of the C source that it was compiled from. A page gets the binary only
+``kernels.json`` holds binaries, each by the hash of the C source that it was compiled from. A page gets a binary only
 if its own kernels have that hash; otherwise, and where WebAssembly is not allowed, it runs the JavaScript of the same
 text.
 """
@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +26,8 @@ HEADER = r"""
 #define KERNEL(n) __attribute__((noinline, export_name("k" #n))) void
 #define abs(x) __builtin_fabsf(x)
 #define sqrt(x) __builtin_sqrtf(x)
+#define floor(x) __builtin_floorf(x)
+#define trunc(x) __builtin_truncf(x)
 #define max(x, y) ((x) > (y) ? (x) : (y))
 #define min(x, y) ((x) < (y) ? (x) : (y))
 /* 2^n e^r with x = n ln 2 + r; a Taylor polynomial of degree 7 in |r| < 0.35 */
@@ -62,19 +65,18 @@ def source(library: Library) -> str:
     return HEADER + library.kernels.c()
 
 
-def write(library: Library) -> int:
-    """Compile the kernels; the number of characters of the binary."""
-    text = source(library)
-    stored = {"source": _hash(text), "binary": base64.b64encode(_webassembly(text)).decode()}
+def write(libraries: Iterable[Library]) -> list[int]:
+    """Compile the kernels of each library; the numbers of characters of the binaries."""
+    found = {_hash(text): base64.b64encode(_webassembly(text)).decode() for text in map(source, libraries)}
     with replacing(path()) as file:
-        file.write(f"{json.dumps(stored, indent=1)}\n".encode())
-    return len(stored["binary"])
+        file.write(f"{json.dumps(found, indent=1)}\n".encode())
+    return [len(text) for text in found.values()]
 
 
 def binary(library: Library) -> str:
     """The committed binary as base64 if it is that of these kernels; else nothing."""
     stored = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))
-    return stored["binary"] if stored["source"] == _hash(source(library)) else ""
+    return stored.get(_hash(source(library)), "")
 
 
 def _hash(text: str) -> str:

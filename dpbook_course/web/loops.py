@@ -123,6 +123,11 @@ def store(kernels: Kernels, out: View, value: Value) -> tuple[int, list[View]]:
     return _elementwise(kernels, out, as_expression(value), (), lambda at, text: f"{at}={text};")
 
 
+def added(kernels: Kernels, out: View, value: Value) -> tuple[int, list[View]]:
+    """``out += value``."""
+    return _elementwise(kernels, out, as_expression(value), (), lambda at, text: f"{at}+={text};")
+
+
 def reduced(kernels: Kernels, out: View, value: Value, axes: Sequence[int], scale: float) -> tuple[int, list[View]]:
     """``out = scale * sum(value, axes)``; the shape of out has no reduced axes."""
     return _elementwise(kernels, out, as_expression(value), tuple(axes),
@@ -131,11 +136,13 @@ def reduced(kernels: Kernels, out: View, value: Value, axes: Sequence[int], scal
 
 def _elementwise(kernels: Kernels, out: View, value: Expression, axes: Sizes, assign: Callable):
     leaves = value.leaves()
-    # The loops that are reduced come last, and the output does not move along them.
+    # The loops that are reduced come last, and the output does not move along them; the others follow its memory.
     kept = [i for i in range(len(value.shape)) if i not in axes]
+    along = dict(zip(kept, out.strides))
+    kept.sort(key=lambda i: -abs(along[i]))
     order = kept + list(axes)
     shape = [value.shape[i] for i in order]
-    strides = [list(out.strides) + [0] * len(axes)]
+    strides = [[along[i] for i in kept] + [0] * len(axes)]
     strides += [[leaf.expanded(value.shape).strides[i] for i in order] for leaf in leaves]
     outer, inner = _merged(shape[:len(kept)], [s[:len(kept)] for s in strides]), \
         _merged(shape[len(kept):], [s[len(kept):] for s in strides])
@@ -188,6 +195,106 @@ def product(kernels: Kernels, out: View, a: View, b: View, bias: View | None) ->
         + "".join(f"x{r}{c}+=a{r}*b{c};" for r, c in block) + "}" \
         + "".join(f"{at('a', out, 'gij', (0, r, c))}=x{r}{c};" for r, c in block) + "}"
     text = f"for(INT g=0;g<{groups};g++){text}" if groups > 1 else text
+    return kernels.number(len(places), text), places
+
+
+def correlated(kernels: Kernels, out: View, source: View, weight: View, bias: View | None,
+               row: int) -> tuple[int, list[View]]:
+    """``out[b, o, t] = bias[o] + sum_cij weight[o, c, i, j] source[b, c, t + i row + j]``: a convolution on planes whose
+    rows, padding included, lie in one line. A block of channels and of consecutive t at once; the last one overlaps.
+    """
+    (batch, channels, size), (_, inner, height, width) = out.shape, weight.shape
+    tall, wide = _largest(channels, (4, 2, 1)), _largest(min(size, 8), (8, 1))
+    block = list(itertools.product(range(tall), range(wide)))
+    places = [out, source, weight, *([] if bias is None else [bias])]
+
+    def at(place: int, strides: Sequence[int], loops: str, shift: int = 0) -> str:
+        return f"M[{_index(_NAMES[place], strides, loops)}{f'+{shift}' if shift else ''}]"
+
+    def output(o: int, t: int) -> str:
+        return at(0, out.strides, "gos", o * out.strides[1] + t * out.strides[2])
+
+    start = [f"x{o}_{t}={0 if bias is None else at(3, bias.strides, 'o', o * bias.strides[0])}" for o, t in block]
+    loads = [f"w{o}={at(2, weight.strides, 'okij', o * weight.strides[0])}" for o in range(tall)]
+    loads += [f"h{t}={at(1, (*source.strides[:2], 1, row, 1), 'gksij', t)}" for t in range(wide)]
+    text = f"for(INT g=0;g<{batch};g++)for(INT o=0;o<{channels};o+={tall})for(INT t=0;t<{size};t+={wide})" \
+        f"{{INT s=min(t,{size - wide});REAL {','.join(start)};for(INT k=0;k<{inner};k++)for(INT i=0;i<{height};i++)" \
+        f"for(INT j=0;j<{width};j++){{REAL {','.join(loads)};" + "".join(f"x{o}_{t}+=w{o}*h{t};" for o, t in block) \
+        + "}" + "".join(f"{output(o, t)}=x{o}_{t};" for o, t in block) + "}"
+    return kernels.number(len(places), text), places
+
+
+def correlation(kernels: Kernels, out: View, gradient: View, source: View, row: int) -> tuple[int, list[View]]:
+    """``out[o, c, i, j] = sum_bt gradient[b, o, t] source[b, c, t + i row + j]``: of the weights of ``correlated``."""
+    (channels, inner, height, width), (batch, _, size) = out.shape, gradient.shape
+    tall = _largest(channels, (2, 1))
+    block = list(itertools.product(range(tall), range(width)))
+    sums = [f"x{o}_{j}" for o, j in block]
+    loads = [f"y{o}=M[{_index('b', (*gradient.strides[:2], 1), 'got')}+{o * gradient.strides[1]}]" for o in range(tall)]
+    loads += [f"h{j}=M[{_index('c', (*source.strides[:2], 1, row), 'gkti')}+{j}]" for j in range(width)]
+    ends = [f"M[{_index('a', out.strides[:3], 'oki')}+{o * out.strides[0] + j * out.strides[3]}]=x{o}_{j};"
+            for o, j in block]
+    text = f"for(INT o=0;o<{channels};o+={tall})for(INT k=0;k<{inner};k++)for(INT i=0;i<{height};i++)" \
+        f"{{REAL {','.join(f'{x}=0' for x in sums)};for(INT g=0;g<{batch};g++)for(INT t=0;t<{size};t++)" \
+        f"{{REAL {','.join(loads)};{''.join(f'x{o}_{j}+=y{o}*h{j};' for o, j in block)}}}{''.join(ends)}}}"
+    return kernels.number(3, text), [out, gradient, source]
+
+
+def sampled(kernels: Kernels, out: View, image: View, positions: View) -> tuple[int, list[View]]:
+    """``out[b, c, i, j]``: the image (batch, channels, y, x) at ``positions[b, i, j] = (x, y)``, where -1 and 1 are the
+    first and the last point, by linear interpolation; outside, its edge.
+    """
+    corners, weights = _corners("b", image), _WEIGHTS
+    text = _at_positions("c", image, positions) + f"for(INT k=0;k<{image.shape[1]};k++)" \
+        f"M[{_index('a', out.strides, 'gkij')}]={'+'.join(f'{w}*{c}' for w, c in zip(weights, corners))};}}"
+    return kernels.number(3, text), [out, image, positions]
+
+
+def sampled_back(kernels: Kernels, of_image: View, of_positions: View, gradient: View, image: View,
+                 positions: View) -> tuple[int, list[View]]:
+    """Gradients of ``sampled``: to that of the image it is added; where a position was outside, its own is zero."""
+    height, width = image.shape[2:]
+    low_left, low_right, high_left, high_right = _corners("d", image)
+    adds = "".join(f"{c}+=z*{w};" for w, c in zip(_WEIGHTS, _corners("a", of_image)))
+    text = _at_positions("e", image, positions) + f"REAL r=0,s=0;for(INT k=0;k<{image.shape[1]};k++)" \
+        f"{{REAL z=M[{_index('c', gradient.strides, 'gkij')}];{adds}" \
+        f"r+=z*((1-v)*({low_right}-{low_left})+v*({high_right}-{high_left}));" \
+        f"s+=z*((1-u)*({high_left}-{low_left})+u*({high_right}-{low_right}));}}"
+    for n, (name, slope, size) in enumerate((("x", "r", width), ("y", "s", height))):
+        text += f"M[{_index('b', of_positions.strides[:3], 'gij')}+{n * of_positions.strides[3]}]=" \
+            f"{name}>0&&{name}<{size - 1}?{slope}*{number((size - 1) / 2)}:0;"
+    return kernels.number(5, text + "}"), [of_image, of_positions, gradient, image, positions]
+
+
+_WEIGHTS = ("(1-v)*(1-u)", "(1-v)*u", "v*(1-u)", "v*u")
+
+
+def _at_positions(name: str, image: View, positions: View) -> str:
+    """Loops over positions; in them the place (x, y), the point (q, p) before it, and the way (u, v) from there."""
+    text = "".join(f"for(INT {loop}=0;{loop}<{n};{loop}++)" for loop, n in zip("gij", positions.shape)) + "{"
+    for n, (x, size) in enumerate(zip("xy", (image.shape[3], image.shape[2]))):
+        at = f"M[{_index(name, positions.strides[:3], 'gij')}+{n * positions.strides[3]}]"
+        text += f"REAL {x}=max(0,min({size - 1},({at}+1)*{number((size - 1) / 2)}));"
+    height, width = image.shape[2:]
+    return text + f"INT q=min({width - 2},floor(x)),p=min({height - 2},floor(y));REAL u=x-q,v=y-p;"
+
+
+def _corners(name: str, image: View) -> list[str]:
+    batch, channels, down, right = image.strides
+    at = _index(name, (batch, channels, down, right), "gkpq")
+    return [f"M[{at}{f'+{shift}' if shift else ''}]" for shift in (0, right, down, down + right)]
+
+
+def gathered(kernels: Kernels, out: View, source: View, indices: Sequence[View]) -> tuple[int, list[View]]:
+    """``out = source[indices]``, whole numbers for its first axes, of one shape; negative ones count from the end."""
+    rank, count = len(indices[0].shape), len(indices)
+    loops, rest = _LOOPS[:len(out.shape)], _LOOPS[rank:len(out.shape)]
+    heads = "".join(f"for(INT {loop}=0;{loop}<{n};{loop}++)" for loop, n in zip(loops, out.shape))
+    places = [out, source, *indices]
+    reads = ",".join(f"z{n}=M[{_index(_NAMES[2 + n], index.strides, loops)}]" for n, index in enumerate(indices))
+    at = "+".join([_index("b", source.strides[count:], rest), *(
+        f"{stride}*(z{n}<0?z{n}+{size}:z{n})" for n, (stride, size) in enumerate(zip(source.strides, source.shape[:count])))])
+    text = f"{heads}{{INT {reads};M[{_index('a', out.strides, loops)}]=M[{at}];}}"
     return kernels.number(len(places), text), places
 
 

@@ -1,9 +1,14 @@
-"""Spectral solvers as matrices: what a page can run without Fourier transforms.   Chapter: 03_unrolling."""
+"""Spectral solvers as matrices: what a page can run without Fourier transforms.   Chapters: 03_unrolling, 08_wake_flow.
+"""
 
 import torch
+from phi import field
+from phi.field import StaggeredGrid
 from torch import Tensor
 
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
+from dpbook_utils.physics.navier_stokes import NavierStokes
+from dpbook_utils.physics.phiflow import centered, from_centered
 from dpbook_utils.physics.solver import Solver
 
 
@@ -41,3 +46,42 @@ class KuramotoSivashinskyMatrices(Solver):
             guess = u @ self.linear + u.square() @ self.product
             u = guess + (guess.square() - u.square()) @ self.correction if self.corrected else guess
         return u
+
+
+class NavierStokesMatrices(NavierStokes):
+    r"""``NavierStokes`` with the pressure from products with matrices; all else is inherited.
+
+        v_next = v - grad p,   p = Qx (Qx^T div v Qy / (lambda_x + lambda_y)) Qy^T
+
+    Along each axis the Laplacian is a circulant matrix; the columns of Q are its real eigenvectors, sines and cosines,
+    and lambda its eigenvalues. The wave of zero length has no pressure.
+
+    Agrees with ``NavierStokes`` to rounding.
+    """
+
+    def __init__(self, *arguments, **others):
+        super().__init__(*arguments, **others)
+        (x, along_x), (y, along_y) = (_laplacian_waves(n, dx) for n, dx in zip(self.state_shape[1:], self.dx))
+        inverse = 1 / (along_x[:, None] + along_y)
+        inverse[0, 0] = 0
+        for name, matrix in {"waves_x": x, "waves_y": y, "inverse": inverse}.items():
+            self.register_buffer(name, matrix, persistent=False)
+
+    def project(self, velocity: StaggeredGrid) -> StaggeredGrid:
+        divergence = from_centered(field.divergence(velocity))
+        x, y, inverse = (matrix.to(divergence) for matrix in (self.waves_x, self.waves_y, self.inverse))
+        pressure = x @ ((x.mT @ divergence @ y) * inverse) @ y.mT
+        gradient = field.spatial_gradient(centered(pressure, velocity.bounds).vector["c0"], at="face")
+        return velocity - gradient
+
+
+def _laplacian_waves(num_points: int, dx: float) -> tuple[Tensor, Tensor]:
+    """Eigenvectors, as columns, and eigenvalues of second differences on a periodic axis; first the constant."""
+    x = torch.arange(num_points, dtype=torch.float64)
+    waves, values = [], []
+    for k in range(num_points // 2 + 1):
+        angle = 2 * torch.pi * k * x / num_points
+        found = [angle.cos()] if k == 0 or 2 * k == num_points else [angle.cos(), angle.sin()]
+        waves += [wave / wave.norm() for wave in found]
+        values += [2 * (torch.cos(angle[1]) - 1) / dx**2] * len(found)
+    return torch.stack(waves, 1), torch.stack(values)

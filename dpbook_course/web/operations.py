@@ -27,7 +27,7 @@ _COMPARISONS = {"gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": 
 # Operation -> form of the entry, for its arguments in turn. Numbers among them are put in as text.
 ELEMENTWISE = {
     aten.neg.default: "(-{0})", aten.tanh.default: "tanh({0})", aten.exp.default: "exp({0})",
-    aten.sqrt.default: "sqrt({0})", aten.square.default: "({0}*{0})", aten.abs.default: "abs({0})",
+    aten.floor.default: "floor({0})", aten.sqrt.default: "sqrt({0})", aten.square.default: "({0}*{0})", aten.abs.default: "abs({0})",
     aten.softplus.default: "({0}>20?{0}:log1p(exp({0})))", aten.softplus_backward.default: "({0}/(1+exp(-{1})))",
     aten.reciprocal.default: "(1/{0})", aten.sigmoid.default: "(1/(1+exp(-{0})))",
     aten.clone.default: "{0}", aten.detach.default: "{0}", aten.alias.default: "{0}",
@@ -49,20 +49,28 @@ ELEMENTWISE = {
     aten.clamp.default: lambda low=None, high=None: _inside(low, high),
     aten.clamp_min.default: lambda low: _inside(low, None), aten.clamp_max.default: lambda high: _inside(None, high),
 }
-for _name, _sign in _COMPARISONS.items():
-    for _overload in ("Tensor", "Scalar"):
+for _overload in ("Tensor", "Scalar"):
+    ELEMENTWISE[getattr(aten.remainder, _overload)] = "({0}-{1}*floor({0}/{1}))"
+    for _name, _sign in _COMPARISONS.items():
         ELEMENTWISE[getattr(getattr(aten, _name), _overload)] = f"({{0}}{_sign}{{1}}?1:0)"
 # These take an elementwise operand into their own loop.
 FUSES = {*ELEMENTWISE, aten.sum.dim_IntList, aten.sum.default, aten.mean.dim, aten.mean.default, aten.cat.default,
-         aten.slice_backward.default, aten.select_backward.default}
+         aten.slice_backward.default, aten.select_backward.default, aten.convolution_backward.default}
 
 
 def _form(node: fx.Node) -> str:
     form = ELEMENTWISE[node.target]
+    if node.target is aten._to_copy.default and _is_whole(node) and not _is_whole(node.args[0]):
+        return "trunc({0})"
     if isinstance(form, str):
         return form
     names = {"alpha": "alpha", "min": "low", "max": "high"}  # all others are of layouts and types
     return form(*node.args[1:], **{names[name]: value for name, value in node.kwargs.items() if name in names})
+
+
+def _is_whole(node: fx.Node) -> bool:
+    dtype = node.meta["like"][2]
+    return not (dtype.is_floating_point or dtype.is_complex)
 
 
 def times_used(user: fx.Node, node: fx.Node) -> int:
@@ -86,8 +94,8 @@ def elementwise(node: fx.Node, values: dict[fx.Node, Value]) -> Expression:
         elif isinstance(part, (int, float, str)):
             text = part if isinstance(part, str) else loops.number(part)
             form = form.replace(f"{{{position}}}", text)
-    if re.search(r"{\d", form) or not node.meta["like"][2].is_floating_point and node.meta["like"][2] != torch.bool:
-        raise Unsupported(f"{node.target} on numbers that are neither real nor Boolean (as in {node.format_node()}); "
+    if re.search(r"{\d", form) or node.meta["like"][2].is_complex:
+        raise Unsupported(f"{node.target} on numbers that are neither real nor whole (as in {node.format_node()}); "
                           "write a spectral solver's operators as matrices, as web/matrices.py does")
     form = form.replace("{p", "{")
     return Expression(form, tuple(parts) if "{" in form else (), node.meta["like"][0])
@@ -155,6 +163,18 @@ def _squeezed(v: View, shape, axes=None) -> View:
     return View(v.buffer, shape, tuple(s for i, s in enumerate(v.strides) if i not in dropped), v.offset)
 
 
+def flipped(v: View, axes) -> View:
+    axes = {a % len(v.shape) for a in axes}
+    strides = tuple(-s if i in axes else s for i, s in enumerate(v.strides))
+    return View(v.buffer, v.shape, strides, v.offset + sum((v.shape[a] - 1) * v.strides[a] for a in axes))
+
+
+def _repeated(v: View, shape, repeats) -> View:
+    if any(r != 1 and n != 1 for r, n in zip(repeats, (1,) * (len(shape) - len(v.shape)) + v.shape)):
+        raise Unsupported(f"aten.repeat of an axis with more than one entry ({v.shape} by {tuple(repeats)}); use expand")
+    return v.expanded(shape)
+
+
 def _unbound(v: View, shape, axis=0) -> list[View]:
     return [selected(v, axis, i) for i in range(v.shape[axis % len(v.shape)])]
 
@@ -162,9 +182,9 @@ def _unbound(v: View, shape, axis=0) -> list[View]:
 VIEWS = {
     aten.view.default: _reshaped, aten._unsafe_view.default: _reshaped, aten.reshape.default: _reshaped,
     aten.permute.default: _permuted, aten.transpose.int: _transposed, aten.t.default: _transposed,
-    aten.expand.default: lambda v, shape, *_: v.expanded(shape),
+    aten.repeat.default: _repeated, aten.expand.default: lambda v, shape, *_: v.expanded(shape),
     aten.slice.Tensor: _sliced, aten.select.int: lambda v, shape, axis, index: selected(v, axis, index),
     aten.unsqueeze.default: _unsqueezed,
     aten.squeeze.dim: _squeezed, aten.squeeze.dims: _squeezed, aten.squeeze.default: _squeezed,
-    aten.unbind.int: _unbound,
+    aten.unbind.int: _unbound, aten.flip.default: lambda v, shape, axes: flipped(v, axes),
 }

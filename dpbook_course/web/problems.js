@@ -19,6 +19,36 @@ function randomFourier(random, points, {modes, decay}) {
   return u;
 }
 
+// Random velocities without divergence as data/initial.py makes them: both components on the lower faces of the cells of
+// a periodic box of side 1, one after another, of mean square 1 but for the differences; waves of at most `modes` per side.
+function randomVelocity(random, cells, {modes}) {
+  const waves = [];
+  for (let p = 0; p <= modes; p++) {
+    for (let q = -modes; q <= modes; q++) {
+      if ((p > 0 || q > 0) && p * p + q * q <= modes * modes) waves.push([p, q, random.normal(), random.normal()]);
+    }
+  }
+  const speed = norm(waves.flatMap(([, , a, b]) => [a, b])) / Math.SQRT2, size = cells * cells;
+  const psi = new Float64Array(size), u = new Float32Array(2 * size);
+  for (const [p, q, a, b] of waves) {
+    const scale = 1 / (2 * Math.PI * Math.hypot(p, q) * speed);
+    for (let i = 0; i < cells; i++) {
+      for (let j = 0; j < cells; j++) {
+        const angle = 2 * Math.PI * (p * i + q * j) / cells;
+        psi[i * cells + j] += scale * (a * Math.cos(angle) + b * Math.sin(angle));
+      }
+    }
+  }
+  for (let i = 0; i < cells; i++) {
+    for (let j = 0; j < cells; j++) {
+      const here = psi[i * cells + j];
+      u[i * cells + j] = (psi[i * cells + (j + 1) % cells] - here) * cells;
+      u[size + i * cells + j] = -(psi[(i + 1) % cells * cells + j] - here) * cells;
+    }
+  }
+  return u;
+}
+
 const times = (n, make) => Array.from({length: n}, (_, i) => make(i));
 const mapValues = (object, f) => Object.fromEntries(Object.entries(object).map(([key, value]) => [key, f(value, key)]));
 
@@ -63,7 +93,8 @@ class Correction {
       const parameters = mapValues(data.parameters, ([low, high]) =>
         times(batch, () => low * (high / low) ** random.uniform()));
       for (const name in parameters) fine.set(name, parameters[name]);
-      let u = flat(times(batch, () => randomFourier(random, data.points, data))).map(x => data.amplitude * x);
+      const start = () => data.cells ? randomVelocity(random, data.cells, data) : randomFourier(random, data.points, data);
+      let u = flat(times(batch, start)).map(x => data.amplitude * x);
       const states = [];
       for (let k = -data.warmup; k <= steps; k++) {
         if (k >= 0) states.push((look ? look.apply(u) : u).slice());

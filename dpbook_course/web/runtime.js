@@ -262,6 +262,11 @@ function decoded(text) {
   return Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
 }
 
+// The numbers at these places of a table.
+function lookedUp(table, places) {
+  return Float32Array.from(places, k => table[k]);
+}
+
 // Null if there are none, or if the page's policy or an old browser forbids them: then JavaScript does the same.
 function compiled(text) {
   try {

@@ -23,6 +23,10 @@ def _chain(system: str, m: int, **others: str) -> dict[str, str]:
 
 
 STORIES = {
+    "flow": Story(
+        "A flow that a network keeps alive",
+        "Vortices in a periodic box. The coarse solver wipes them out; train, and watch the network bring them back.",
+        _chain("flow", 4, lr="0.001")),
     "two-answers": Story(
         "Two right answers, one label",
         "A sensor measures the square of a temperature, so every measurement has two right answers. The supervised "

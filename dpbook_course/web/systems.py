@@ -1,21 +1,23 @@
-"""The systems that a page trains on, and the text of its worker.   Chapters: 01 ... 07, and the playground.
+"""The systems that a page trains on, and the text of its worker.   Chapters: 01 ... 08, and the playground.
 
 A system is what ``problems.js`` takes: a batch size, programs, and how its data are made. ``about`` is for the page.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dpbook_utils.coupling import Replace
-from dpbook_utils.data import cell_averages, random_fourier, simulate
+from dpbook_utils.data import cell_averages, random_fourier, random_velocity, simulate
 from dpbook_utils.losses import TrajectoryLoss, every_step, final_step
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.noise import GaussianNoise
 from dpbook_utils.objectives import Objective, from_batch, from_input
 from dpbook_utils.physics.advection import interpolated
 from dpbook_utils.physics.burgers import Burgers
+from dpbook_utils.physics.navier_stokes import mac_cormack, semi_lagrangian
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Rollout, Sequential
 
@@ -26,7 +28,7 @@ from ..studies.e05 import coupling as e05
 from .bundle import as_json, runtime, text
 from .compiled import binary
 from .export import Library, export, forward
-from .matrices import KuramotoSivashinskyMatrices
+from .matrices import KuramotoSivashinskyMatrices, NavierStokesMatrices
 
 BATCH, WIDTH, NUM_BLOCKS = 8, 16, 1  # 1,700 weights, less than half of the chapters', for a fast start
 VISCOSITIES = (0.06, 0.12)  # [m^2/s], below those of E05: sharper fronts, at which the coarse solver fails visibly
@@ -44,27 +46,45 @@ TEXTS = {
 }
 
 
+def worker_source(compiled: bool = True, names: Sequence[str] | None = None) -> str:
+    """All that runs in the page's Web Worker, as one classic script.
+
+    Args:
+        compiled: with the kernels as WebAssembly, if they have been compiled for these systems (``PAGES``).
+        names: of the systems; all by default.
+    """
+    return _source(compiled, _names(names))
+
+
+def systems(names: Sequence[str] | None = None) -> dict[str, dict]:
+    """What the page is told of each system: ``text``, ``kind`` ("correction", "flow" or "inverse"), ``couplings`` and
+    their texts, ``policies`` and ``weights`` for each of them, ``m`` (least and most), ``start`` (settings), ``dx``,
+    ``dt``, ``T`` (steps of a roll-out), ``units``; of a correction also ``deviation``, the standard deviation of its
+    states.
+    """
+    return {name: system["about"] for name, system in exported(names)[1].items()}
+
+
+def exported(names: Sequence[str] | None = None) -> tuple[Library, dict[str, dict]]:
+    """Systems, and the kernels and constants that they share."""
+    return _exported(_names(names))
+
+
+def _names(names: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(SYSTEMS) if names is None else tuple(names)
+
+
 @functools.cache
-def worker_source(compiled: bool = True) -> str:
-    """All that runs in the page's Web Worker, as one classic script; ``compiled``: with the kernels as WebAssembly."""
-    library, found = exported()
+def _exported(names: tuple[str, ...]) -> tuple[Library, dict[str, dict]]:
+    library = Library()
+    return library, {name: SYSTEMS[name](library) for name in names}
+
+
+@functools.cache
+def _source(compiled: bool, names: tuple[str, ...]) -> str:
+    library, found = exported(names)
     kernels = runtime(library, binary(library) if compiled else "")
     return "\n".join([kernels, text("problems.js"), f"const SYSTEMS = {as_json(found)};", text("worker.js")])
-
-
-def systems() -> dict[str, dict]:
-    """What the page is told of each system: ``text``, ``kind`` ("correction" or "inverse"), ``couplings`` and their
-    texts, ``policies`` and ``weights`` for each of them, ``m`` (least and most), ``start`` (settings), ``dx``, ``dt``,
-    ``T`` (steps of a roll-out), ``units``; of a correction also ``deviation``, the standard deviation of its states.
-    """
-    return {name: system["about"] for name, system in exported()[1].items()}
-
-
-@functools.cache
-def exported() -> tuple[Library, dict[str, dict]]:
-    """All systems, and the kernels and constants that they share."""
-    library = Library()
-    return library, {"burgers": burgers(library), "ks": kuramoto_sivashinsky(library), "inverse": inverse(library)}
 
 
 def correction(step: nn.Module, num_steps: int = NUM_STEPS) -> Objective:
@@ -72,8 +92,8 @@ def correction(step: nn.Module, num_steps: int = NUM_STEPS) -> Objective:
     return Objective(Rollout(Sequential(GaussianNoise(0.0), step), num_steps), TrajectoryLoss(every_step))
 
 
-def _model(library: Library, objective: Objective, example: dict[str, Tensor]) -> dict:
-    optimizer = torch.optim.Adam(objective.parameters(), lr=LEARNING_RATE)
+def _model(library: Library, objective: Objective, example: dict[str, Tensor], lr: float = LEARNING_RATE) -> dict:
+    optimizer = torch.optim.Adam(objective.parameters(), lr=lr)
     return export(objective, optimizer, example, library, clip_norm=CLIP)
 
 
@@ -144,6 +164,53 @@ def kuramoto_sivashinsky(library: Library) -> dict:
                         units={"x": "", "t": "", "u": ""})}
 
 
+FLOW_BATCH, FLOW_WIDTH = 4, 8
+FLOW = {"modes": 2, "viscosity": 5e-4, "steps": 80}  # vortices of half the box [m^2/s]; chaos is slow enough for 2 s
+FLOW_RATE = 1e-3
+CELLS, FINE_CELLS, FLOW_DT, FLOW_SUBSTEPS = 32, 64, 0.025, 2
+
+
+def flow_solvers() -> tuple[TracedSolver, TracedSolver]:
+    """A coarse solver that smooths, and one sub-step of its reference, which has cells of half the size."""
+    return (TracedSolver(NavierStokesMatrices((CELLS, CELLS), (1.0, 1.0), FLOW_DT, semi_lagrangian)),
+            TracedSolver(NavierStokesMatrices((FINE_CELLS, FINE_CELLS), (1.0, 1.0), FLOW_DT / FLOW_SUBSTEPS, mac_cormack)))
+
+
+def flow_chains() -> dict[str, nn.Module]:
+    network = ConvResNet(2, 2, 2, width=FLOW_WIDTH, num_blocks=NUM_BLOCKS, output_scale=OUTPUT_SCALE)
+    coarse, _ = flow_solvers()
+    return {name: COUPLINGS[name](coarse, network) for name in ("additive", "right-hand side")}
+
+
+def through_faces(v: Tensor, factor: int) -> Tensor:
+    """A periodic staggered velocity on cells ``factor`` times as long: means over their faces, which keep the outflow.
+
+    Shapes: (batch, 2, x, y) -> (batch, 2, x / factor, y / factor).
+    """
+    x = v[:, 0, ::factor].unflatten(-1, (-1, factor)).mean(-1)
+    y = v[:, 1, :, ::factor].unflatten(-2, (-1, factor)).mean(-2)
+    return torch.stack([x, y], 1)
+
+
+def flow(library: Library) -> dict:
+    """Vortices in a periodic box: semi-Lagrangian on 32 x 32 cells against MacCormack on 64 x 64, two sub-steps."""
+    coarse, fine = flow_solvers()
+    v, v_fine = (random_velocity(FLOW_BATCH, (n, n), modes=FLOW["modes"], seed=0) for n in (CELLS, FINE_CELLS))
+    viscosity, steps = torch.full((FLOW_BATCH,), FLOW["viscosity"]), FLOW["steps"]
+    models = {name: _model(library, correction(step), {"u0": v, "viscosity": viscosity}, FLOW_RATE)
+              for name, step in flow_chains().items()}
+    observe = functools.partial(through_faces, factor=FINE_CELLS // CELLS)
+    return {
+        "batch": FLOW_BATCH, "points": v[0].numel(), "models": models,
+        "reference": forward(library, fine, v_fine, viscosity=viscosity), "observe": forward(library, observe, v_fine),
+        "solver": forward(library, coarse, v, viscosity=viscosity),
+        "data": {"points": v_fine[0].numel(), "cells": FINE_CELLS, "modes": FLOW["modes"], "amplitude": 1, "warmup": 0,
+                 "substeps": FLOW_SUBSTEPS, "lots": 3, "steps": steps, "testSteps": steps,
+                 "parameters": {"viscosity": [FLOW["viscosity"]] * 2}},
+        "about": _about("Vortices in two dimensions", models, kind="flow", cells=CELLS, dx=1 / CELLS, dt=FLOW_DT,
+                        T=steps, deviation=_deviation(v), units={"x": "m", "t": "s", "u": "m/s"})}
+
+
 def inverse_objectives() -> dict[str, Objective]:
     """Those of E01: trained on one of two answers, or through the measurement."""
     network = ConvResNet(1, 1, 1, kernel_size=5, num_blocks=2, output_scale=0.3)
@@ -169,6 +236,11 @@ def inverse(library: Library) -> dict:
         "data": {"modes": 3, "decay": 0.5, "parameters": {"diffusivity": diffusivity.tolist()}},
         "about": _about("Two answers", models, kind="inverse", m=[1, 1], policies=dict.fromkeys(models, ["full"]),
                         dx=1 / points, dt=e01_inverse.DT, T=1, units={"x": "m", "t": "s", "u": "K"})}
+
+
+SYSTEMS: dict[str, Callable[[Library], dict]] = {
+    "burgers": burgers, "ks": kuramoto_sivashinsky, "inverse": inverse, "flow": flow}
+PAGES = (tuple(SYSTEMS), ("flow",))  # systems that are compiled together
 
 
 def _deviation(states: Tensor) -> float:

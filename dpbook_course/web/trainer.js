@@ -152,7 +152,7 @@ class Trainer {
             notes.push("Push-forward trains the last step only, so the loss at the other steps has no effect.");
         for (const control of data.controls) {
             const { box, input, set } = this.inputs[control.id];
-            box.hidden = !(chained || ALWAYS.includes(control.id)) || (control.id === "truncation" && state.policy !== "truncated");
+            box.hidden = control.values.length < 2 || !(chained || ALWAYS.includes(control.id)) || (control.id === "truncation" && state.policy !== "truncated");
             if (control.id === "coupling") box.firstChild.textContent = chained ? control.label : "What the loss sees";
             if (control.id === "coupling") [...input.options].forEach(o => { o.hidden = o.disabled = !(o.value in system.couplings); });
             if (control.id === "policy") [...input.options].forEach(o => { o.disabled = !policies.includes(o.value); });

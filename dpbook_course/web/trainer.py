@@ -2,6 +2,7 @@
 
     train(preset="one-step")            a story with its choices
     train(system="burgers", m=4)        choices of your own
+    train(systems=("flow",))            only what these systems need, for a light page
 
 The output is one piece of HTML and works in the built book, in JupyterLab and in Colab, from a file and without a
 network. The worker's text, in which all models stand, is the same in every output: it is marked, so that a page that
@@ -12,7 +13,7 @@ Chapters: 01_physics_as_loss, 03_unrolling, 04_coupling, 06_long_horizons, 07_no
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -21,7 +22,8 @@ from dpbook_utils import arguments
 from ..explorer.static import Control, data_block, framed
 from .picture import chain, described
 from .stories import STORIES, Story
-from .systems import systems, worker_source
+from .systems import SYSTEMS, worker_source
+from .systems import systems as described_systems
 
 TITLE = "Train a network here, solver in the loop"
 STEPS = {str(m): "1 step" if m == 1 else f"{m} steps" for m in range(1, 17)}
@@ -118,7 +120,7 @@ class Trainer:
         start = self.texts()
         worker = data_block(self.worker).replace("<script ", f'<script data-shared="{self._mark()}" ', 1)
         picture = f'<figure class="picture">{chain(start)}<figcaption>{described(start)}</figcaption></figure>\n'
-        return framed("trainer", TITLE, self.data(), self.summary(), _file("views.js") + _file("trainer.js"),
+        return framed("trainer", TITLE, self.data(), self.summary(), _file("views.js") + _file("flow.js") + _file("trainer.js"),
                       _file("trainer.css"), picture=picture, more=f"{worker}\n")
 
     def summary(self) -> str:
@@ -132,27 +134,39 @@ class Trainer:
         return f"Trainer {self.name!r}: it trains on HTML pages"
 
 
-def train(preset: str | None = None, name: str | None = None, **start: str | int | float) -> Trainer:
+def train(preset: str | None = None, name: str | None = None, systems: Sequence[str] | None = None,
+          **start: str | int | float) -> Trainer:
     """A training on the page, in the reader's browser.
 
     Args:
         preset: the story it opens with, one of ``STORIES``.
         name: its name in the page's address, the preset's by default; unlike others on the page.
+        systems: what can be trained, of ``SYSTEMS``; all by default. The fewer, the lighter the page. The kernels of all
+            of them, and those of "flow" alone, are compiled; a page with others trains in plain JavaScript.
         start: values with which it opens, such as ``m=8, policy="cut"``; they go before the preset's.
 
-    Raises: ValueError for an unknown preset, control or value.
+    Raises: ValueError for an unknown preset, system, control or value.
     """
+    names = tuple(SYSTEMS if systems is None else systems)
+    if isinstance(systems, str) or not names:
+        raise arguments.refusal("train", "systems", systems, 'names of systems, such as ("flow",)', ValueError)
+    for one in names:
+        arguments.choice("train", "systems", one, SYSTEMS)
     if preset is not None:
         arguments.choice("train", "preset", preset, STORIES)
     if name is not None:
         arguments.text("train", "name", name)
     arguments.values_of_controls("train", start)
-    known = systems()
+    known = described_systems(names)
+    told = {key: story for key, story in STORIES.items() if story.settings["system"] in known}
+    if preset is not None and preset not in told:
+        raise ValueError(f"train: the story {preset!r} is of system = {STORIES[preset].settings['system']!r}, which is "
+                         f"not among systems = {names}; add it")
     given = {**(STORIES[preset].settings if preset else {}), **start}
     system = known.get(given.get("system", next(iter(known))), {"start": {}})
     defaults = {"story": preset or "", "system": next(iter(known)), **system["start"]}
     name = preset or "free" if name is None else name
-    return Trainer(name, {**defaults, **given}, known, worker_source(), STORIES)
+    return Trainer(name, {**defaults, **given}, known, worker_source(names=names), told)
 
 
 def unused(start: Mapping[str, str], longest: int) -> set[str]:

@@ -5,8 +5,9 @@ once becomes part of the loop that uses it. Values that are needed later lie in 
 a scratch region, each for the time between its first and its last use.
 """
 
+import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 from dpbook_utils.graphs.graph import Graph
 
 from . import loops
-from .loops import Buffer, Expression, Kernels, Value, View
-from .operations import ELEMENTWISE, FUSES, VIEWS, Unsupported, elementwise, selected, times_used, viewed
+from .loops import Buffer, Expression, Kernels, Value, View, as_expression
+from .operations import ELEMENTWISE, FUSES, VIEWS, Unsupported, elementwise, flipped, selected, times_used, viewed
 
 aten = torch.ops.aten
 
@@ -38,6 +39,14 @@ class Constants:
             self.known[key] = len(self.values)
             self.values += flat.tolist()
         return self.known[key]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A gradient that is zero but for a slice, and not stored: ``place`` says where its values are in a whole one."""
+
+    gradient: Value
+    place: Callable[[View], View]
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class _Transpiler:
         self.graph, self.kernels, self.constants = graph, kernels, constants
         self.values: dict[fx.Node, Value | list[Value]] = {}
         self.calls: list[tuple[int, list[View]]] = []
+        self.sums: set[fx.Node] = set()  # results of ``accumulated``
 
     def run(self, inputs, outputs, first) -> Program:
         nodes = list(self.graph.fx.nodes)
@@ -109,6 +119,8 @@ class _Transpiler:
             source = self.values[node.args[0]]
             found = viewed(node, source)
             return viewed(node, self.stored(source, contiguous=True)) if found is None else found
+        if node.target is aten.add.Tensor and any(isinstance(self.values.get(x), Placed) for x in node.args):
+            return self.accumulated(node)
         if node.target in ELEMENTWISE:
             value = elementwise(node, self.values)
             return value if not value.parts or _enters_one_loop(node) else self.stored(value)
@@ -119,9 +131,13 @@ class _Transpiler:
         return rule(self, node, *(self.values[x] if isinstance(x, fx.Node) else x for x in node.args))
 
     def constant(self, value: Tensor) -> Value:
+        shape = value.shape
         if value.numel() and bool((value == value.flatten()[0]).all()):
             return Expression(loops.number(value.flatten()[0]), (), tuple(value.shape))
-        return View.contiguous(Buffer(0, "constants"), value.shape, self.constants.place(value))
+        for axis in range(value.ndim):  # what is the same along an axis stands there once
+            first = value.narrow(axis, 0, 1)
+            value = first if bool((value == first).all()) else value
+        return View.contiguous(Buffer(0, "constants"), value.shape, self.constants.place(value)).expanded(shape)
 
     def new(self, shape: Sequence[int]) -> View:
         size = 1
@@ -132,9 +148,24 @@ class _Transpiler:
     def stored(self, value: Value, contiguous: bool = False) -> View:
         if isinstance(value, View) and (value.is_contiguous or not contiguous):
             return value
-        out = self.new(value.shape)
+        out = self.new(value.shape) if contiguous else self.alike(value)
         self.calls.append(loops.store(self.kernels, out, value))
         return out
+
+    def alike(self, value: Value) -> View:
+        """Memory in the order of the first operand of that shape, so that loops run along both.
+
+        It also makes kernels one text whatever order of axes PhiFlow chooses, which differs from process to process.
+        """
+        shape = value.shape
+        found = next((v for v in as_expression(value).leaves() if v.shape == shape
+                      and all(n == 1 or s for n, s in zip(shape, v.strides))), None)
+        if found is None:
+            return self.new(shape)
+        order = sorted(range(len(shape)), key=lambda axis: -abs(found.strides[axis]))
+        out = self.new([shape[axis] for axis in order])
+        strides = dict(zip(order, out.strides))
+        return View(out.buffer, tuple(shape), tuple(strides[axis] for axis in range(len(shape))))
 
     def cat(self, node, parts, axis=0) -> View:
         out = self.new(_shape(node))
@@ -151,20 +182,43 @@ class _Transpiler:
             self.calls.append(loops.store(self.kernels, selected(out, axis, i), self.values[part]))
         return out
 
-    def padded(self, node, gradient, shape, axis, start, end, step=1) -> View:
+    def padded(self, node, gradient, shape, axis, start, end, step=1) -> "View | Placed":
         """Backward of a slice: the gradient where it was taken from, zero elsewhere."""
         n = shape[axis]
         start, end = (max(x + n, 0) if x < 0 else min(x, n) for x in (start, end))
+        size = gradient.shape[axis]
+        return self.placed(node, Placed(gradient, lambda out: _narrow(out, axis % len(shape), start, size, step)))
+
+    def selected_back(self, node, gradient, shape, axis, index) -> "View | Placed":
+        return self.placed(node, Placed(gradient, lambda out: selected(out, axis, index)))
+
+    def placed(self, node, value: "Placed") -> "View | Placed":
+        """As it is if it is only added to something; else stored among zeros."""
+        user, *others = node.users
+        if not others and user.target is aten.add.Tensor and not user.kwargs and _shape(user) == _shape(node):
+            return value
+        return self.among_zeros(_shape(node), value)
+
+    def among_zeros(self, shape, value: "Placed") -> View:
         out = self.new(shape)
-        target = _narrow(out, axis % len(shape), start, gradient.shape[axis], step)
         self.calls.append(loops.store(self.kernels, out, Expression("0", (), out.shape)))
-        self.calls.append(loops.store(self.kernels, target, gradient))
+        self.calls.append(loops.store(self.kernels, value.place(out), value.gradient))
         return out
 
-    def selected_back(self, node, gradient, shape, axis, index) -> View:
-        out = self.new(shape)
-        self.calls.append(loops.store(self.kernels, out, Expression("0", (), out.shape)))
-        self.calls.append(loops.store(self.kernels, selected(out, axis, index), gradient))
+    def accumulated(self, node) -> View:
+        """A sum with what is zero but for a slice; it goes on in the memory of a sum that nothing else needs."""
+        base, other = node.args if isinstance(self.values[node.args[1]], Placed) else reversed(node.args)
+        value = self.values[base]
+        if isinstance(value, Placed):
+            out = self.among_zeros(_shape(node), value)
+        elif base in self.sums and len(base.users) == 1:
+            out = value
+        else:
+            out = self.new(_shape(node))
+            self.calls.append(loops.store(self.kernels, out, value))
+        added = self.values[other]
+        self.calls.append(loops.added(self.kernels, added.place(out), added.gradient))
+        self.sums.add(node)
         return out
 
     def reduced(self, node, value, axes=None, *_, mean=False) -> View:
@@ -188,12 +242,108 @@ class _Transpiler:
         return out
 
 
+    def convolution(self, node, source, weight, bias, *layout) -> View:
+        _check_convolution(node, *layout)
+        source, weight = self.stored(source, contiguous=True), self.stored(weight)
+        bias = None if bias is None else self.stored(bias)
+        batch, channels, height, width = _shape(node)
+        row = source.shape[3]
+        lines = self.new((batch, channels, (height - 1) * row + width))
+        self.calls.append(loops.correlated(self.kernels, lines, _in_lines(source), weight, bias, row))
+        return View(lines.buffer, _shape(node), (*lines.strides[:2], row, 1))
+
+    def convolution_back(self, node, gradient, source, weight, _, *layout) -> list[View | None]:
+        *layout, wanted = layout
+        _check_convolution(node, *layout)
+        source, weight = self.stored(source, contiguous=True), self.stored(weight)
+        batch, channels, height, width = gradient.shape
+        row, size = source.shape[3], source.shape[2] * source.shape[3]
+        margin = (weight.shape[2] - 1) * row + weight.shape[3] - 1
+        # The gradient among zeros, its rows as far apart as the source's: both products read along one line.
+        among = self.new((batch, channels, size + margin))
+        inside = View(among.buffer, gradient.shape, (*among.strides[:2], row, 1), margin)
+        self.calls.append(loops.store(self.kernels, among, Expression("0", (), among.shape)))
+        self.calls.append(loops.store(self.kernels, inside, gradient))
+        found: list[View | None] = [None, None, None]
+        if wanted[0]:
+            found[0] = self.new(source.shape)
+            turned = flipped(View(weight.buffer, tuple(weight.shape[i] for i in (1, 0, 2, 3)),
+                                  tuple(weight.strides[i] for i in (1, 0, 2, 3)), weight.offset), (2, 3))
+            self.calls.append(loops.correlated(self.kernels, _in_lines(found[0]), among, turned, None, row))
+        if wanted[1]:
+            found[1] = self.new(weight.shape)
+            line = View(among.buffer, (batch, channels, size - margin), among.strides, margin)
+            self.calls.append(loops.correlation(self.kernels, found[1], line, _in_lines(source), row))
+        if wanted[2]:
+            found[2] = self.new((channels,))
+            self.calls.append(loops.reduced(self.kernels, found[2], inside, (0, 2, 3), 1))
+        return found
+
+    def sampled(self, node, image, positions, *how) -> View:
+        _check_sampler(node, image, *how)
+        out = self.new(_shape(node))
+        self.calls.append(loops.sampled(self.kernels, out, self.stored(image), self.stored(positions)))
+        return out
+
+    def sampled_back(self, node, gradient, image, positions, *how) -> list[View]:
+        *how, _ = how
+        _check_sampler(node, image, *how)
+        image, positions = self.stored(image), self.stored(positions)
+        found = [self.new(image.shape), self.new(positions.shape)]
+        self.calls.append(loops.store(self.kernels, found[0], Expression("0", (), found[0].shape)))
+        self.calls.append(loops.sampled_back(self.kernels, *found, self.stored(gradient), image, positions))
+        return found
+
+    def gathered(self, node, source, indices) -> View:
+        if any(index is None for index in indices):
+            raise Unsupported(f"an index of some axes only (as in {node.format_node()}); index the first ones")
+        found = [self.stored(self.values[index]) for index in indices]
+        shape = torch.broadcast_shapes(*(index.shape for index in found))
+        out = self.new(_shape(node))
+        self.calls.append(loops.gathered(self.kernels, out, self.stored(source), [x.expanded(shape) for x in found]))
+        return out
+
+    def extreme(self, node, value, axis, keepdim=False, *, form: str) -> list[View | None]:
+        """The least or largest along an axis, without its place."""
+        value = self.stored(value)
+        parts = [selected(value, axis, i) for i in range(value.shape[axis])]
+        least = as_expression(parts[0])
+        for part in parts[1:]:
+            least = Expression(form, (least, part), part.shape)
+        shape = list(value.shape)
+        shape[axis:axis % len(shape) + 1] = [1] if keepdim else []
+        return [View.contiguous(self.stored(least).buffer, shape), None]
+
+
+def _check_convolution(node, stride, padding, dilation, transposed, _, groups) -> None:
+    if len(stride) != 2 or {*stride, *dilation} != {1} or any(padding) or transposed or groups != 1:
+        raise Unsupported(f"a convolution with strides, padding, dilation or groups, or not in two dimensions (as in "
+                          f"{node.format_node()}); pad before it, as ConvResNet does, one network at a time")
+
+
+def _check_sampler(node, image, mode, padding, aligned) -> None:
+    if (mode, padding, aligned) != (0, 1, True) or min(image.shape[2:]) < 2:
+        raise Unsupported(f"a look-up that is not linear, between two points at least, with the edge's values outside "
+                          f"and the corners aligned (as in {node.format_node()})")
+
+
+def _in_lines(view: View) -> View:
+    """The rows of each plane as one."""
+    return View(view.buffer, (*view.shape[:2], view.shape[2] * view.shape[3]), (*view.strides[:2], 1), view.offset)
+
+
 _RULES = {
     aten.cat.default: _Transpiler.cat, aten.stack.default: _Transpiler.stack,
     aten.slice_backward.default: _Transpiler.padded, aten.select_backward.default: _Transpiler.selected_back,
     aten.sum.dim_IntList: _Transpiler.reduced, aten.sum.default: _Transpiler.reduced,
     aten.mean.dim: lambda self, *args: self.reduced(*args, mean=True),
     aten.mean.default: lambda self, *args: self.reduced(*args, mean=True),
+    aten.convolution.default: _Transpiler.convolution,
+    aten.convolution_backward.default: _Transpiler.convolution_back,
+    aten.grid_sampler_2d.default: _Transpiler.sampled, aten.grid_sampler_2d_backward.default: _Transpiler.sampled_back,
+    aten.index.Tensor: _Transpiler.gathered,
+    aten.min.dim: functools.partial(_Transpiler.extreme, form="min({0},{1})"),
+    aten.max.dim: functools.partial(_Transpiler.extreme, form="max({0},{1})"),
     aten.bmm.default: _Transpiler.matmul, aten.mm.default: _Transpiler.matmul,
     aten.baddbmm.default: lambda self, node, bias, a, b: self.matmul(node, a, b, bias),
     aten.addmm.default: lambda self, node, bias, a, b: self.matmul(node, a, b, bias),

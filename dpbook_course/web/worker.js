@@ -8,6 +8,7 @@
 "use strict";
 
 const SLICE = 50, PROGRESS_EVERY = 100, JUDGE_EVERY = 500; // ms
+const RELIEF = 7; // a judgement that takes long comes after so many times as long, so that most time is training's
 const now = () => performance.now();
 
 class Session {
@@ -36,7 +37,7 @@ class Session {
     if (!model) throw new Error(`there is no ${settings.coupling} in ${settings.system}`);
     const same = (...names) => this.settings && names.every(name => this.settings[name] === settings[name]);
     if (!same("system", "seed")) {
-      this.problem = new {correction: Correction, inverse: Inverse}[system.about.kind](system, settings.seed);
+      this.problem = new {correction: Correction, flow: Correction, inverse: Inverse}[system.about.kind](system, settings.seed);
     }
     const keep = !reset && same("system", "coupling", "seed");
     const random = keep ? this.random : new Random(settings.seed + 1000 + (kept ? kept.updates : 0));
@@ -79,7 +80,7 @@ class Session {
     const rate = 1000 * (this.updates - before) / (now() - started);
     this.rate = this.rate ? 0.8 * this.rate + 0.2 * rate : rate;
     if (now() - this.lastProgress > PROGRESS_EVERY || !this.running) this.progress();
-    if (now() - this.lastJudged > JUDGE_EVERY || !this.running) this.judge();
+    if (now() - this.lastJudged > this.judgeAfter || !this.running) this.judge();
     setTimeout(() => this.slice(), 0);
   }
 
@@ -108,10 +109,12 @@ class Session {
   }
 
   judge() {
+    const started = now();
     if (this.losses.length) this.progress(); // what is kept has all its losses
     this.send({...this.problem.judge(this.model, this.training.view("weights")), updates: this.updates,
       kept: this.training.everything()});
     this.lastJudged = now();
+    this.judgeAfter = Math.max(JUDGE_EVERY, RELIEF * (now() - started));
   }
 }
 

@@ -101,7 +101,11 @@ class NavierStokes(Solver):
         rate = per_sample(viscosity) * field.laplace(velocity).values
         if force is not None:
             rate = rate + staggered(force, domain).values
-        return from_staggered(spectral_projection(velocity.with_values(velocity.values + self.dt * rate)))
+        return from_staggered(self.project(velocity.with_values(velocity.values + self.dt * rate)))
+
+    def project(self, velocity: StaggeredGrid) -> StaggeredGrid:
+        """Its part without divergence."""
+        return spectral_projection(velocity)
 
     def check_parameters(self, *, viscosity: Tensor, force: Tensor | None = None) -> None:
         check_diffusion(self.label, "viscosity", viscosity, self.dt, self.dx)
