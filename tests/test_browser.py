@@ -32,8 +32,8 @@ class Visit:
 @pytest.fixture(scope="module", params=CHAPTERS)
 def chapter(request, browser, html):
     visit = Visit(browser, html / f"{request.param}.html")
-    for commit in visit.page.locator(".predict button").all():  # what waits for a prediction is judged, too
-        commit.evaluate("button => button.click()")
+    # What waits for a prediction is judged, too.
+    visit.page.locator(".predict button").evaluate_all("buttons => buttons.forEach(button => button.click())")
     found = next(path for path in (ROOT / f"{request.param}.ipynb", ROOT / f"{request.param}.md") if path.exists())
     visit.source = found.read_text(encoding="utf-8")
     yield visit
