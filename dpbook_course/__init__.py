@@ -9,6 +9,6 @@
 ``dir(course)`` lists the names. Nothing is imported before it is used.
 """
 
-import lazy_loader
+from dpbook_utils.names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -8,7 +8,7 @@
 first used: ``import dpbook_utils`` itself loads neither torch nor PhiFlow.
 """
 
-import lazy_loader
+from .names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)
 __version__ = "0.1.0"

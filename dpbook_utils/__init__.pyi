@@ -20,6 +20,9 @@ from .physics.trace import TraceError as TraceError
 # Networks, and how what they give enters the state
 from .networks import ConvResNet as ConvResNet
 from .networks import Ensemble as Ensemble
+from .networks import PERIODIC as PERIODIC
+from .networks import REPLICATE as REPLICATE
+from .networks import ZERO as ZERO
 from .coupling import Additive as Additive
 from .coupling import AdditiveRHS as AdditiveRHS
 from .coupling import Multiplicative as Multiplicative
@@ -66,6 +69,7 @@ from .noise import Perturbed as Perturbed
 
 # Training
 from .training import fit as fit
+from .history import History as History
 from .history import Diverged as Diverged
 from .setups import Setup as Setup
 from .setups import train as train

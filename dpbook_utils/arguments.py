@@ -6,6 +6,7 @@ tensors of no dimension; True and False are no numbers. States are tensors: NumP
 converting them would hide their precision.   Chapter: 00_solver_as_operator.
 """
 
+import inspect
 import math
 import numbers
 import os
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .files import expanded
+from .names import meant
 
 DEVICES = ("cpu", "cuda")
 LARGEST = 2**63 - 1  # that torch and NumPy can count to
@@ -36,11 +38,32 @@ def shown(value) -> str:
         text = " ".join(repr(value).split())
         return text if len(text) <= 60 and " at 0x" not in text else f"a {type(value).__name__} of {len(value)}"
     name = getattr(value, "__qualname__", None)
-    return f"a {type(value).__name__}" if name is None else f"the function {name.rpartition('.<locals>.')[2]}"
+    article = "an" if type(value).__name__[0] in "AEIOU" else "a"
+    return f"{article} {type(value).__name__}" if name is None else f"the function {name.rpartition('.<locals>.')[2]}"
 
 
 def refusal(label: str, name: str, value, expected: str, error: type[Exception] = TypeError) -> Exception:
     return error(f"{label}: {name} is {shown(value)}; give {expected}")
+
+
+def known(label: str, kind: str, given: Iterable[str], offered: Sequence[str], also: str = "") -> None:
+    """Raise ValueError for a name that is none of those that are offered."""
+    if unknown := sorted(set(given) - set(offered)):
+        raise ValueError(f"{label}: unknown {kind} {', '.join(unknown)}; {meant(unknown[0], offered)}"
+                         f"it takes {', '.join(offered) or 'none'}{also}")
+
+
+# Calls ---------------------------------------------------------------------------------------------------------------
+
+def misfit(function: Callable, *given, **named) -> str | None:
+    """Why a function cannot be called like this; None if it can, or does not say how it is called."""
+    try:
+        inspect.signature(function).bind(*given, **named)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # a built-in one
+        pass
+    return None
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
@@ -129,20 +152,28 @@ def instance(label: str, name: str, value, kind: type | tuple[type, ...], expect
     return value
 
 
-def function(label: str, name: str, value, expected: str) -> Callable:
-    """Something to call: a function or an object; a class is none."""
+def function(label: str, name: str, value, expected: str, *given: str) -> Callable:
+    """Something to call with arguments of these names, if any are: a function or an object; a class is none."""
     if not callable(value) or isinstance(value, type):
         raise refusal(label, name, value, expected)
+    if given and misfit(value, *given):
+        raise refusal(label, name, value, f"{expected}, of {_COUNTS[len(given)]}")
     return value
 
 
-def operator(label: str, name: str, value) -> Callable:
+_COUNTS = ("no argument", "one argument", "two arguments", "three arguments", "four arguments")
+
+
+def operator(label: str, name: str, value, expected: str = "an operator u -> u_next, such as a solver, "
+             "Additive(network) or Sequential") -> Callable:
     """An operator ``u -> u_next``: a module, or a plain function of the state."""
+    if hasattr(value, "its_step"):
+        raise refusal(label, name, value, f"the step that it repeats, {value.its_step}")
     if isinstance(value, type):
         raise refusal(label, name, value, f"an operator built from it, {value.__name__}(...)")
     if isinstance(value, (list, tuple)):
         raise refusal(label, name, value, "one operator, joined by Sequential(first, second, ...)")
-    return function(label, name, value, "an operator u -> u_next, such as a solver, Additive(network) or Sequential")
+    return function(label, name, value, expected)
 
 
 def text(label: str, name: str, value, expected: str = "a text") -> str:
@@ -211,7 +242,8 @@ def like(label: str, name: str, value: Tensor, states: Tensor, start: str = "u0"
     """A tensor of the precision and on the device of the states that begin with ``start``."""
     if value.dtype != states.dtype or value.device != states.device:
         raise TypeError(f"{label}: {name} is {value.dtype} on {value.device}, the states are {states.dtype} on "
-                        f"{states.device}; use {name}.to({start})")
+                        f"{states.device}; use {name}.to({start}), or {start}.to({name}) if the states are the "
+                        "ones that differ")
     return value
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .calls import Explained, noted
 from .physics.solver import Solver, parameter_names, select
 
 
-class Coupling(nn.Module):
+class Coupling(Explained, nn.Module):
     """An operator that computes ``couple(u, network(u))``.
 
     Shapes: state and result (batch, channels, *spatial); physical parameters (batch,).
@@ -23,8 +24,8 @@ class Coupling(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         label = type(self).__name__
-        arguments.function(label, "network", network, "a network that is built, such as ConvResNet(1, 1, 1)")
-        self.network = network
+        self.network = arguments.operator(label, "network", network, "a network that is built, such as "
+                                          "ConvResNet(1, 1, 1)")
 
     @property
     def network_parameters(self) -> tuple[str, ...]:
@@ -37,7 +38,12 @@ class Coupling(nn.Module):
 
     def output(self, u: Tensor, **parameters: Tensor) -> Tensor:
         """The network's output, given those of the parameters that it knows."""
-        output = self.network(u, **select(self.network, parameters))
+        given = select(self.network, parameters)
+        try:
+            output = self.network(u, **given)
+        except RuntimeError as error:
+            noted(error, f"{type(self).__name__}: in the network, a {type(self.network).__name__}", u=u, **given)
+            raise
         if not isinstance(output, Tensor):
             raise arguments.refusal(type(self).__name__, "the network's output", output, "a network that returns a "
                                     "tensor")
@@ -47,6 +53,8 @@ class Coupling(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement couple(u, output, **parameters)")
 
     def forward(self, u: Tensor, **parameters: Tensor) -> Tensor:
+        if parameters:
+            arguments.known(type(self).__name__, "parameter", parameters, self.parameter_names)
         return self.couple(u, self.output(u, **parameters), **parameters)
 
 
@@ -124,7 +132,7 @@ class SolverParameter(SolverCoupling):
                  transform: Callable[[Tensor], Tensor] = torch.nn.functional.softplus):
         super().__init__(solver, network, name)
         self.transform = arguments.function("SolverParameter", "transform", transform, "a function of a tensor, such "
-                                            "as torch.nn.functional.softplus")
+                                            "as torch.nn.functional.softplus", "output")
 
     def couple(self, u: Tensor, output: Tensor, **parameters: Tensor) -> Tensor:
         return self.solve(u, self.transform(output), **parameters)

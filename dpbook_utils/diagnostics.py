@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import arguments
+from .calls import explained
 from .objectives import Objective
 from .physics.solver import Solver
 from .physics.trace import layouts
@@ -29,6 +30,7 @@ class GradientNorms(NamedTuple):
     weights: Tensor
 
 
+@explained
 def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons: Sequence[int]) -> GradientNorms:
     """L2 norm of the loss's gradient with respect to the initial state and the weights, for each unroll length m.
 
@@ -62,6 +64,7 @@ def gradient_growth(objective: Objective, batch: Mapping[str, Tensor], horizons:
     return GradientNorms(torch.tensor(list(horizons)), torch.stack(state_norms), torch.stack(weight_norms))
 
 
+@explained
 def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_exponents: int = 1, warmup: int = 0,
                        dt: float = 1.0, **parameters: Tensor | float) -> Tensor:
     r"""Leading Lyapunov exponents of a step by propagation of tangents and repeated QR factorisation (Benettin).
@@ -123,6 +126,7 @@ def lyapunov_exponents(step: Callable, u0: Tensor, num_steps: int, *, num_expone
     return total / (num_steps * dt)
 
 
+@explained
 def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor], *, num_directions: int = 3,
                    seed: int = 0) -> dict[str, float]:
     r"""Relative error of autograd's gradient against central finite differences, for each input.
@@ -148,6 +152,9 @@ def gradient_check(function: Callable[..., Tensor], inputs: Mapping[str, Tensor]
     arguments.function("gradient_check", "function", function, "a function of the inputs")
     if not arguments.mapping("gradient_check", "inputs", inputs, "a dict {name: float64 tensor}"):
         raise arguments.refusal("gradient_check", "inputs", inputs, "a dict {name: float64 tensor}", ValueError)
+    if reason := arguments.misfit(getattr(function, "forward", function), **inputs):
+        raise TypeError(f"gradient_check: inputs has {', '.join(inputs)}, {reason}; name the inputs as the function's "
+                        "arguments, such as {'u': state, 'viscosity': viscosity} for a solver")
     num_directions = arguments.whole("gradient_check", "num_directions", num_directions)
     seed = arguments.whole("gradient_check", "seed", seed, 0)
     for name, value in inputs.items():

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments, losses
+from .calls import explained
 from .networks import num_members
 from .rollout import Rollout, in_mode
 
 
 @torch.no_grad()
+@explained
 def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
             **parameters: Tensor | float) -> tuple[Tensor, Tensor]:
     """Roll out from the first state of each trajectory: (prediction, reference), aligned in time.

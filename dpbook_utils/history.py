@@ -14,7 +14,7 @@ from . import checkpoints
 from .objectives import Objective, parameters_of
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What happened at each update; tensors on the CPU, so that ``plt.semilogy(history.losses)`` just works.
 
@@ -44,6 +44,14 @@ class History:
 
     def __len__(self) -> int:
         return len(self.num_steps)
+
+    def __repr__(self) -> str:
+        updates, members = self.losses.shape
+        of = f", mean of {members} members" * (members > 1)
+        losses = self.losses[[0, -1]].nanmean(1).tolist() if updates else [math.nan] * 2
+        gone = int((self.diverged_at >= 0).sum())
+        return (f"History({updates} updates, loss {losses[0]:.3g} at first, {losses[1]:.3g} at last{of}"
+                f"{f', {gone} diverged' * (gone > 0)})")
 
     def first(self, num_updates: int) -> "History":
         """The history of the first ``num_updates`` updates."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .calls import Explained
 from .graphs.graph import current_recorder
 
 
@@ -23,7 +24,7 @@ def relative_l2(u: Tensor, reference: Tensor) -> Tensor:
     if current_recorder() is None and bool((size == 0).any()):
         sample, step = (size == 0).nonzero()[0].tolist()
         raise ValueError(f"relative_l2: the reference is zero everywhere in sample {sample} at step {step + 1}, and an "
-                         "error relative to it is infinite; use losses.mse, or leave such samples out")
+                         "error relative to it is infinite; use mse, or leave such samples out")
     return (u - reference).flatten(2).norm(dim=2) / size
 
 
@@ -57,7 +58,7 @@ def at_steps(*steps: int) -> Callable[[int], Tensor]:
     return weights
 
 
-class TrajectoryLoss(nn.Module):
+class TrajectoryLoss(Explained, nn.Module):
     """``sum_k w_k metric(u_k, reference_k)`` with weights that sum to one.
 
     Args:
@@ -75,10 +76,10 @@ class TrajectoryLoss(nn.Module):
         super().__init__()
         expected = "a placement, such as every_step, or a tensor (num_steps,) of weights that sum to 1"
         if not isinstance(weights, Tensor):
-            arguments.function("TrajectoryLoss", "weights", weights, expected)
+            arguments.function("TrajectoryLoss", "weights", weights, expected, "num_steps")
         self.weights = weights
-        self.metric = arguments.function("TrajectoryLoss", "metric", metric, "a metric such as losses.mse or "
-                                         "losses.relative_l2")
+        self.metric = arguments.function("TrajectoryLoss", "metric", metric, "a metric such as mse or relative_l2",
+                                         "u", "reference")
 
     def forward(self, trajectory: Tensor, reference: Tensor) -> Tensor:
         arguments.tensor("TrajectoryLoss", "trajectory", trajectory, "(batch, time, channels, *spatial)")
@@ -92,7 +93,7 @@ class TrajectoryLoss(nn.Module):
             found = tuple(values.shape) if isinstance(values, Tensor) else arguments.shown(values)
             raise ValueError(f"TrajectoryLoss: the metric {arguments.shown(self.metric)} gives {found}, expected "
                              f"(batch, time) = {tuple(trajectory.shape[:2])}; take the mean over channels and space "
-                             "only, as losses.mse does")
+                             "only, as mse does")
         return values @ self.weights_for(trajectory.shape[1]).to(trajectory)
 
     def weights_for(self, num_steps: int) -> Tensor:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .calls import Explained
 from .convolutions import PERIODIC, REPLICATE, ZERO, Conv1d, Conv2d, Padding
 from .graphs.graph import current_recorder
 
 __all__ = ["PERIODIC", "REPLICATE", "ZERO", "ConvResNet", "Ensemble", "Padding", "num_members"]
 
 
-class ConvResNet(nn.Module):
+class ConvResNet(Explained, nn.Module):
     r"""A residual network of convolutions that keeps the grid.
 
         h_0     = conv(u, c)
@@ -105,16 +106,19 @@ class ConvResNet(nn.Module):
 
     def _check(self, u: Tensor, conditions: dict) -> None:
         arguments.tensor("ConvResNet", "the state", u, f"(batch, {self.channels_in}, *spatial)")
-        if u.ndim != self.ndim + 2 or u.shape[1] != self.channels_in or u.shape[0] % self.num_members:
+        if u.ndim != self.ndim + 2:
             raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; expected (batch, {self.channels_in}, "
-                             f"*spatial) with {self.ndim} spatial dimensions and a batch divisible by "
-                             f"{self.num_members} members")
+                             f"{', '.join('xy'[:self.ndim])}), as the network has ndim={self.ndim}; build it with the "
+                             "ndim of the states' grid")
+        if u.shape[1] != self.channels_in or u.shape[0] % self.num_members:
+            raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; expected (batch, {self.channels_in}, "
+                             f"*spatial) with a batch divisible by {self.num_members} members")
         if u.numel() == 0:
             raise ValueError(f"ConvResNet: the state has shape {tuple(u.shape)}; give at least one sample and one "
                              "point per axis")
         if u.dtype != self.layers[0].weight.dtype:
             raise TypeError(f"ConvResNet: the state is {u.dtype}, the weights are {self.layers[0].weight.dtype}; "
-                            "convert one of them")
+                            "use u.to(network.layers[0].weight), or network.to(u) to convert the weights")
         if set(conditions) != set(self.conditions):
             raise ValueError(f"ConvResNet: called with conditions {sorted(conditions)}, built with "
                              f"{sorted(self.conditions)}; give exactly those")
@@ -149,8 +153,8 @@ def _paddings(padding, ndim: int) -> tuple[Padding, ...]:
     given = tuple(padding) if isinstance(padding, (list, tuple)) else (padding,) * ndim
     if len(given) != ndim:
         raise ValueError(f"ConvResNet: {len(given)} paddings for {ndim} axes; give one, or one per axis")
-    return tuple(arguments.instance("ConvResNet", "padding", one, Padding, "PERIODIC, REPLICATE or ZERO of "
-                                    "dpbook_utils.networks, or one of them per axis") for one in given)
+    return tuple(arguments.instance("ConvResNet", "padding", one, Padding, "PERIODIC, REPLICATE or ZERO, "
+                                    "or one of them per axis") for one in given)
 
 
 def _conditions(conditions) -> dict[str, tuple[float, ...]]:
@@ -182,7 +186,7 @@ def num_members(chain: nn.Module) -> int:
     return sizes[0] if sizes else 1
 
 
-class Ensemble(nn.Module):
+class Ensemble(Explained, nn.Module):
     """S networks of one architecture that act and train together, each on its own group of samples.
 
     The batch is S groups of B samples, member by member. With the members' losses summed, as ``Objective`` does, every

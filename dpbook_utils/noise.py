@@ -2,7 +2,7 @@
 
 Noise in the chain leaves the target where it is: ``Sequential(GaussianNoise(sigma), P, Additive(N))`` is asked for the
 clean next state. Noise in the data, ``Perturbed(batches, GaussianNoise(sigma))``, is there before the target is
-computed: with ``objectives.from_solver(reference)`` the same chain without noise is asked for what the reference makes
+computed: with ``from_solver(reference)`` the same chain without noise is asked for what the reference makes
 of the noisy state.
 """
 
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .calls import Explained
 
 
-class GaussianNoise(nn.Module):
+class GaussianNoise(Explained, nn.Module):
     """``u + sigma * xi`` with independent standard normal ``xi`` per value.
 
     Args:
@@ -116,7 +117,7 @@ class Perturbed:
     def __init__(self, batches, noise: GaussianNoise, seed: int = 0):
         if isinstance(batches, type) or not hasattr(batches, "__getitem__") or hasattr(batches, "__len__"):
             raise arguments.refusal("Perturbed", "batches", batches, "an endless source with batches[k], such as "
-                                    "data.Windows")
+                                    "Windows")
         arguments.instance("Perturbed", "noise", noise, GaussianNoise, "an operator such as GaussianNoise(0.1)")
         self.batches, self.noise = batches, noise.train()
         self.seed = arguments.whole("Perturbed", "seed", seed, 0)

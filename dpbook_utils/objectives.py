@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import arguments
+from .calls import Explained
 from .graphs.graph import current_recorder
 from .losses import TrajectoryLoss
 from .networks import num_members
@@ -22,6 +23,16 @@ def parameters_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in batch.items() if name not in ("u0", "reference")}
 
 
+def check_length(label: str, reference: Tensor, u0: Tensor, num_steps: int) -> None:
+    """Raise ValueError for a reference without an axis of time, or with fewer steps than the roll-out."""
+    if reference.ndim != u0.ndim + 1:
+        raise ValueError(f"{label}: the reference has shape {tuple(reference.shape)}, the states {tuple(u0.shape)}; "
+                         "give (batch, time, channels, *spatial), of one step by reference.unsqueeze(1)")
+    if reference.shape[1] < num_steps:
+        raise ValueError(f"{label}: the reference has {reference.shape[1]} steps, the longest roll-out {num_steps}; "
+                         "give longer references (Windows(num_steps=...)), a shorter roll-out or a shorter curriculum")
+
+
 def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, parameters: dict) -> Tensor:
     """The reference that comes with the batch, as long as the roll-out: supervised training."""
     if reference is None:
@@ -29,10 +40,7 @@ def from_batch(u0: Tensor, trajectory: Tensor, reference: Tensor | None, paramet
                          "call it with reference=(batch, time, channels, *spatial)")
     arguments.tensor("Objective", "reference", reference, "(batch, time, channels, *spatial)")
     arguments.like("Objective", "reference", reference, trajectory)
-    if reference.ndim != trajectory.ndim or reference.shape[1] < trajectory.shape[1]:
-        raise ValueError(f"Objective: the reference has shape {tuple(reference.shape)}, the roll-out "
-                         f"{tuple(trajectory.shape)}; the reference must be (batch, time, channels, *spatial) with at "
-                         "least as many steps")
+    check_length("Objective", reference, u0, trajectory.shape[1])
     reference = reference[:, :trajectory.shape[1]]
     if current_recorder() is None and not torch.isfinite(reference).all():
         broken = (~torch.isfinite(reference)).flatten(2).any(2)
@@ -79,7 +87,7 @@ class _FromSolver(nn.Module):
         return target.unflatten(0, starts.shape[:2])
 
 
-class Objective(nn.Module):
+class Objective(Explained, nn.Module):
     """``(u0, reference=None, **parameters) -> scalar``: the loss of a roll-out against its targets.
 
     With an ``Ensemble`` of S networks in the chain the batch is S groups of states, one group per member, and the
@@ -94,6 +102,8 @@ class Objective(nn.Module):
         do not fit, a reference that is not finite or not like the states, and ensembles of different sizes.
     """
 
+    its_step = "objective.rollout.step"
+
     def __init__(self, rollout: Rollout, loss: TrajectoryLoss, targets: Callable = from_batch):
         super().__init__()
         self.rollout = arguments.instance("Objective", "rollout", rollout, Rollout, "a Rollout, as in "
@@ -101,9 +111,11 @@ class Objective(nn.Module):
         self.loss = arguments.instance("Objective", "loss", loss, TrajectoryLoss, "a TrajectoryLoss, such as "
                                        "TrajectoryLoss(every_step)")
         expected = "from_batch, from_input or from_solver(solver)"
-        self.targets = arguments.function("Objective", "targets", targets, expected)
         if targets is from_solver:
             raise arguments.refusal("Objective", "targets", targets, f"what it returns: {expected}")
+        taken = ("u0", "trajectory", "reference", "parameters")
+        self.targets = arguments.function("Objective", "targets", targets, f"{expected}, or a function of "
+                                          f"({', '.join(taken)})", *taken)
         num_members(rollout)  # refuses ensembles of different sizes
 
     @property

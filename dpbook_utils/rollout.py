@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from . import arguments
+from .calls import Explained
 from .coupling import Coupling, Replace
 from .gradients import FullGradient
 from .graphs.graph import current_recorder
@@ -16,7 +17,7 @@ from .noise import GaussianNoise
 from .physics.solver import Solver, parameter_names, select, solvers
 
 
-class Sequential(nn.Sequential):
+class Sequential(Explained, nn.Sequential):
     """Operators applied left to right, each given the physical parameters that it takes.
 
     Raises: TypeError for what is no ``nn.Module``.
@@ -35,6 +36,8 @@ class Sequential(nn.Sequential):
         return tuple(dict.fromkeys(name for operator in self for name in parameter_names(operator)))
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
+        if parameters:
+            arguments.known("Sequential", "parameter", parameters, self.parameter_names)
         for operator in self:
             u = operator(u, **select(operator, parameters))
         return u
@@ -46,7 +49,7 @@ def repeat(operator: nn.Module, num_steps: int) -> Sequential:
     return Sequential(*[operator] * arguments.whole("repeat", "num_steps", num_steps))
 
 
-class Rollout(nn.Module):
+class Rollout(Explained, nn.Module):
     """A step repeated in time: ``u0 -> (u_1, ..., u_m)``.
 
     Args:
@@ -64,13 +67,15 @@ class Rollout(nn.Module):
         first solver of the chain is.
     """
 
+    its_step = "rollout.step"  # what is meant where an operator is asked for
+
     def __init__(self, step: nn.Module, num_steps: int, *, gradient: FullGradient = FullGradient(),
                  record_after: int = -1, checkpoint: bool = False):
         super().__init__()
         self.step = arguments.operator("Rollout", "step", step)
         self.num_steps = arguments.whole("Rollout", "num_steps", num_steps)
-        self.gradient = arguments.instance("Rollout", "gradient", gradient, FullGradient, "a policy of "
-                                           "dpbook_utils.gradients, such as FullGradient() or Truncated(2)")
+        self.gradient = arguments.instance("Rollout", "gradient", gradient, FullGradient, "a policy, "
+                                           "such as FullGradient() or Truncated(2)")
         self.checkpoint = arguments.flag("Rollout", "checkpoint", checkpoint)
         places = len(list(operators(step)))
         if places == 0:
@@ -108,11 +113,8 @@ class Rollout(nn.Module):
         if u.ndim < 2 or len(u) == 0:
             raise ValueError(f"Rollout: the initial state has shape {tuple(u.shape)}; "
                              "it must be (batch, channels, *spatial) with at least one sample")
-        known = parameter_names(self.step)
-        unknown = sorted(set(parameters) - set(known))
-        if unknown:
-            raise ValueError(f"Rollout: unknown parameter {', '.join(unknown)}; no operator of the step takes it. "
-                             f"The step takes {', '.join(known) or 'none'}")
+        arguments.known("Rollout", "parameter", parameters, parameter_names(self.step), "; no operator of the step "
+                        "takes another, and a batch has 'u0', 'reference' and these")
         for name, value in parameters.items():
             if not isinstance(value, Tensor) and not arguments.is_number(value):
                 raise arguments.refusal("Rollout", f"parameter {name}", value, "a number, or a tensor with one value "

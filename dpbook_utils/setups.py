@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import arguments
+from .calls import explained
 from .gradients import FullGradient
 from .history import Diverged, History
 from .losses import TrajectoryLoss, every_step
@@ -48,7 +49,8 @@ class Setup:
 
     def __post_init__(self):
         arguments.whole("Setup", "num_steps", self.num_steps)
-        arguments.function("Setup", "placement", self.placement, "a placement of the loss, such as every_step")
+        arguments.function("Setup", "placement", self.placement, "a placement of the loss, such as every_step",
+                           "num_steps")
         arguments.instance("Setup", "gradient", self.gradient, FullGradient, "a policy, such as FullGradient()")
         arguments.number("Setup", "sigma", self.sigma, least=0)
         arguments.positive("Setup", "learning_rate", self.learning_rate)
@@ -67,6 +69,24 @@ class Setup:
         if self.sigma > 0:
             step = Sequential(GaussianNoise(self.sigma), step)
         return Objective(Rollout(step, self.num_steps, gradient=self.gradient), TrajectoryLoss(self.placement), targets)
+
+    def check(self, objective: Objective, batches) -> None:
+        """Raise ValueError for an objective, or a source of batches, that says something else than the set-up."""
+        longest = max([self.num_steps, *(num_steps for _, num_steps in self.curriculum or ())])
+        rollout, weights = objective.rollout, [loss.weights_for(longest).tolist()
+                                               for loss in (objective.loss, TrajectoryLoss(self.placement))]
+        said = {"num_steps": (rollout.num_steps, self.num_steps), "placement": weights,
+                "gradient": (repr(rollout.gradient), repr(self.gradient))}
+        if self.sigma > 0:
+            sigmas = [part.sigma for part in rollout.modules() if isinstance(part, GaussianNoise)]
+            said["sigma"] = (self.sigma if self.sigma in sigmas else sigmas or "no noise", self.sigma)
+        if hasattr(batches, "batch_size"):
+            said["batch_size"] = (batches.batch_size, self.batch_size)
+        for name, (theirs, ours) in said.items():
+            if theirs != ours:
+                where = "batches" if name == "batch_size" else "objective"
+                raise ValueError(f"train: {name} is {theirs} in the {where} and {ours} in the setup; make the "
+                                 "objective by setup.objective(step), and batches of setup.batch_size")
 
     def curriculum_for(self, budget: int) -> dict[int, int] | None:
         if self.curriculum is None:
@@ -88,18 +108,24 @@ def cosine(optimizer: torch.optim.Optimizer, budget: int) -> torch.optim.lr_sche
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=budget)
 
 
+@explained
 def train(setup: Setup, objective: Objective, batches, budget: int, *, schedule: Callable = cosine,
           noise_seed: int = 0, trace: bool = True, progress: bool = False) -> History:
     """Adam for ``budget`` updates; seeds that diverge stop where they are, also if all do.
 
     Args:
+        objective: as ``setup.objective(step)`` makes it, or another that agrees with the set-up in all that both say.
         schedule: ``(optimizer, budget) -> LRScheduler``.
+
+    Raises: ValueError for an objective or batches that contradict the set-up; what ``fit`` raises, ``Diverged`` apart.
     """
     arguments.instance("train", "setup", setup, Setup, "a Setup(num_steps, placement, ...)")
     arguments.instance("train", "objective", objective, Objective, "an Objective, as setup.objective(step) makes it")
+    setup.check(objective, batches)
     budget = arguments.whole("train", "budget", budget)
     noise_seed = arguments.whole("train", "noise_seed", noise_seed, 0)
-    arguments.function("train", "schedule", schedule, "a function (optimizer, budget) -> LRScheduler, such as cosine")
+    arguments.function("train", "schedule", schedule, "a function (optimizer, budget) -> LRScheduler, such as cosine",
+                       "optimizer", "budget")
     optimizer = torch.optim.Adam(objective.parameters(), lr=setup.learning_rate)
     torch.manual_seed(noise_seed)
     try:

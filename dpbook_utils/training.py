@@ -15,9 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import arguments, checkpoints
+from .calls import explained
 from .files import present, writable
 from .history import Diverged, History, State
-from .objectives import Objective, from_batch
+from .objectives import Objective, check_length, from_batch
 from .rollout import in_mode
 
 __all__ = ["Diverged", "Gradients", "History", "clip_gradients", "fit", "gradient_norms"]
@@ -36,6 +37,7 @@ class Gradients:
         return losses.detach()
 
 
+@explained
 def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer: torch.optim.Optimizer, *,
         num_updates: int, clip_norm: float | None = None, schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
         curriculum: Mapping[int, int] | Callable[[int], int] | None = None, checkpoint: str | Path | None = None,
@@ -62,7 +64,7 @@ def fit(objective: Objective, batches: Iterable[Mapping[str, Tensor]], optimizer
         checkpoint: file to write every ``checkpoint_every`` updates, at the end, and when an exception (Ctrl-C) ends
             the training. If it exists, training goes on from there, bit for bit as if it had never stopped; torch's
             random state is set to the stored one. The network must hold the weights it started from, or the file's.
-        trace: record forward and backward pass once as one graph (``update.TracedGradients``): faster, equal up to
+        trace: record forward and backward pass once as one graph: faster, equal up to
             rounding.
         progress: show a bar with loss and time left; it does not change the result.
 
@@ -181,7 +183,7 @@ def _check_source(batches, checkpoint) -> None:
                                 "stored.batches(batch_size, seed=0)")
     if isinstance(batches, (type, str, Tensor, np.ndarray)) or not hasattr(batches, "__getitem__") and not hasattr(
             batches, "__iter__"):
-        raise arguments.refusal("fit", "batches", batches, "a source of dicts, such as data.Windows, data.Fresh or a "
+        raise arguments.refusal("fit", "batches", batches, "a source of dicts, such as Windows, Fresh or a "
                                 "list; of a function, the list of what it returns")
     try:
         is_empty = len(batches) == 0
@@ -191,7 +193,7 @@ def _check_source(batches, checkpoint) -> None:
         raise ValueError("fit: batches is empty; give at least one batch")
     if checkpoint is not None and isinstance(batches, Iterator):
         raise TypeError("fit: batches is an iterator, which cannot start over when training resumes from its "
-                        "checkpoint; give an object that can be iterated anew or indexed (a list, data.Windows)")
+                        "checkpoint; give an object that can be iterated anew or indexed (a list, Windows)")
 
 
 def _check_batch(batch, objective: Objective, longest: int) -> Mapping[str, Tensor]:
@@ -204,12 +206,10 @@ def _check_batch(batch, objective: Objective, longest: int) -> Mapping[str, Tens
             arguments.tensor("fit", f"the batch's {name}", value, "with one entry per sample")
     if len(batch["u0"]) % objective.num_members:
         raise ValueError(f"fit: the batch holds {len(batch['u0'])} states, which {objective.num_members} members "
-                         "cannot share equally; give a multiple (data.Windows(..., seeds=[one per member]))")
+                         "cannot share equally; give a multiple (Windows(..., seeds=[one per member]))")
     reference = batch.get("reference")
-    if objective.targets is from_batch and reference is not None and reference.shape[1] < longest:
-        raise ValueError(f"fit: the batch's reference has {reference.shape[1]} steps, the longest roll-out of this "
-                         f"training {longest}; give longer references (data.Windows(num_steps=...)) or a shorter "
-                         "curriculum")
+    if objective.targets is from_batch and reference is not None:
+        check_length("fit", reference, batch["u0"], longest)
     return batch
 
 
@@ -228,7 +228,7 @@ def _curriculum(curriculum, num_steps: int) -> Callable[[int], int]:
                              "0; begin it with {0: 1}")
     else:
         arguments.function("fit", "curriculum", curriculum, "a dict {update: steps}, such as {0: 1, 500: 3}, or a "
-                           "function of the update")
+                           "function of the update", "update")
 
     def steps_at(update: int) -> int:
         if is_table:

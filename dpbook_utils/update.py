@@ -28,7 +28,7 @@ class TracedGradients:
     Does what ``training.Gradients`` does, from a graph that is recorded at the first batch and checked there: losses
     and gradients equal the eager ones up to rounding. Another batch size, dtype, device or set of parameters, another
     unroll length, mode (``train`` or ``eval``), gradient policy, loss placement or set of trainable weights is recorded
-    and checked when it is first met, and so is any other change of what the objective can read (``physics.watch``); the
+    and checked when it is first met, and so is any other change of what the objective can read (``graphs.watch``); the
     last sixteen graphs are kept. Noise in the chain stays random: its draws are operations of the graph.
 
     Raises: TraceError, with the reason, if the objective branches on a tensor's value or checkpoints its roll-out, if
@@ -43,7 +43,7 @@ class TracedGradients:
     def __call__(self, batch: Mapping[str, Tensor | float]) -> Tensor:
         if torch.is_autocast_enabled(batch["u0"].device.type):
             raise TraceError("TracedGradients: autocast is on, which chooses precisions that a graph would freeze; "
-                             "call it outside of autocast, or use training.Gradients")
+                             "call it outside of autocast, or train with trace=False")
         u0, reference = batch["u0"], batch.get("reference")
         parameters = parameters_of(batch)
         parameters = self.objective.rollout.prepare(u0, parameters)  # reads values, which the graph must not
@@ -72,7 +72,7 @@ class _Recorded:
         if objective.rollout.checkpoint:
             raise TraceError("TracedGradients: a checkpointed roll-out computes each step again in the backward pass "
                              "to save memory; a graph would keep everything. Use Rollout(..., checkpoint=False), or "
-                             "training.Gradients")
+                             "train with trace=False")
 
         def losses_and_gradients(*inputs):
             losses = objective.per_member(**dict(zip(tensors, inputs[len(weights):])))
@@ -86,13 +86,13 @@ class _Recorded:
             self.graph = record(losses_and_gradients, inputs)
         except TraceError as error:
             raise TraceError(f"TracedGradients: the objective cannot be recorded: {error}. "
-                             "Use training.Gradients") from error
+                             "Train with fit(..., trace=False)") from error
         changed = {name: buffer for name, buffer in objective.named_buffers() if not torch.equal(buffer, before[name])}
         for name, buffer in changed.items():
             buffer.copy_(before[name])
         if changed:
             raise TraceError(f"TracedGradients: the objective changes its buffers at every call ({', '.join(changed)}; "
-                             "batch normalisation?), which a graph would not repeat. Use training.Gradients")
+                             "batch normalisation?), which a graph would not repeat. Train with trace=False")
         simplify(self.graph)
         self.program = Program(self.graph.fx, self.graph.constants)
         self._check(losses_and_gradients, inputs)
@@ -119,7 +119,7 @@ class _Recorded:
                                  f"gradients (a difference of {float((expected - found).abs().max()):.3g} at scale "
                                  f"{float(expected.abs().max()):.3g}): the objective depends on something else "
                                  "than its arguments, such as a counter or NumPy's random numbers. "
-                                 "Use training.Gradients")
+                                 "Train with trace=False")
 
     def _agree(self, compiled: Program, inputs: list[Tensor]) -> bool:
         """Up to rounding, of which a gradient whose parts cancel may consist: the largest one gives the scale."""

@@ -78,7 +78,7 @@ SLIPS = {
     "one length for two": (lambda: NavierStokes((8, 8), 1.0, 0.01), "length is 1.0; give two positive numbers"),
     "three lengths": (lambda: NavierStokes((8, 8), (1.0, 2.0, 3.0), 0.01), r"length is \(1.0, 2.0, 3.0\); give two"),
     "one number of points": (lambda: NavierStokes(8, (1.0, 1.0), 0.01), "num_points is 8; give two whole numbers"),
-    "a scheme's name": (lambda: Burgers(16, 1.0, 0.01, "upwind"), "advection is 'upwind'; give a scheme of physics"),
+    "a scheme's name": (lambda: Burgers(16, 1.0, 0.01, "upwind"), "advection is 'upwind'; give a scheme: central"),
     "the other scheme": (lambda: Burgers(16, 1.0, 0.01, semi_lagrangian), "is the function semi_lagrangian; give a"),
     "a scheme for scalars": (lambda: NavierStokes((8, 8), (1.0, 1.0), 0.01, central), "this scheme is one for scalars"),
     "infinite length": (lambda: Burgers(16, float("inf"), 0.01), "length is inf; give a positive number"),

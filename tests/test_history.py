@@ -109,7 +109,7 @@ ONES = {"u0": torch.ones(2, 1, 8), "reference": torch.ones(2, 3, 1, 8)}
     (mse, {"reference": ONES["reference"].index_fill(1, torch.tensor(1), NAN)},
      "the reference holds NaN or infinity, first in sample 0 at step 2; check the data"),
     (relative_l2, {"reference": ONES["reference"].index_fill(0, torch.tensor(1), 0)},
-     "relative_l2: the reference is zero everywhere in sample 1 at step 1.* use losses.mse"),
+     "relative_l2: the reference is zero everywhere in sample 1 at step 1.* use mse"),
     (mse, {"u0": NAN * ONES["u0"]}, "initial state has 16 values that are NaN"),
     (mse, {"shift": torch.tensor([0.0, NAN])}, "parameter shift contains NaN or infinity; check where it is computed"),
 ])

@@ -64,8 +64,8 @@ def test_a_longer_reference_is_cut_to_the_roll_out(network):
 
 
 @pytest.mark.parametrize("reference, message", [
-    (None, "compares with the batch's reference"), (REFERENCE[:, :1], "at least as many steps"),
-    (REFERENCE[:, 0], "at least as many steps")])
+    (None, "compares with the batch's reference"), (REFERENCE[:, :1], "has 1 steps, the longest roll-out"),
+    (REFERENCE[:, 0], "give .batch, time, channels")])
 def test_a_reference_that_does_not_fit_is_refused(network, reference, message):
     with pytest.raises(ValueError, match=message):
         Objective(Rollout(Additive(network), 2), MANY, targets=from_batch)(U, reference)

@@ -82,7 +82,8 @@ def test_unknown_parameter(solver, parameters):
 
 @every_solver
 def test_missing_parameter(solver, parameters):
-    refused(solver, state(solver), {}, f"parameter {solver.required[0]} is missing; call solver")
+    name = solver.required[0]
+    refused(solver, state(solver), {}, f"parameter {name} is missing; give {name}=... in the call, or '{name}' in the")
 
 
 @every_solver
@@ -93,7 +94,7 @@ def test_parameter_of_another_dtype(solver, parameters):
         solver,
         state(solver),
         {name: other},
-        rf"parameter {name} is torch.float64 .* state torch.float32 .*use {name}.to\(u\)",
+        rf"{name} is torch.float64 .* states are torch.float32 .*use {name}.to\(u\)",
         TypeError,
     )
 

@@ -114,7 +114,7 @@ def test_num_steps_must_be_positive(solver, num_steps):
 
 
 def test_unknown_parameter_is_refused(u0, solver, network):
-    with pytest.raises(ValueError, match="unknown parameter reynolds; no operator of the step takes it"):
+    with pytest.raises(ValueError, match="unknown parameter reynolds; it takes viscosity"):
         Rollout(Sequential(solver, Additive(network)), 1)(u0, viscosity=0.01, reynolds=100.0)
 
 

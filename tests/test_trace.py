@@ -255,7 +255,6 @@ REFUSED = {
     "counter": (Calls(), "counter"),
     "in place": (lambda u, a: u.mul_(2) + a, "in place"),
     "a weight from elsewhere": (lambda u, a: u * WEIGHT + a, "needs a gradient"),
-    "dtype": (lambda u, a: (u + a).float(), "keep the state's dtype"),
 }
 
 

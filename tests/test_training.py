@@ -126,7 +126,7 @@ def test_curriculum_sets_the_unroll_length_and_restores_it():
 
 @pytest.mark.parametrize("curriculum, message", [
     ({}, "at update 0"), ({5: 2}, "at update 0"), ({0: 0}, "at least 1"), (lambda k: 1.0, "at least 1"),
-    ({0: 1, 29: 4}, "reference has 3 steps, the longest roll-out of this training 4")])
+    ({0: 1, 29: 4}, "reference has 3 steps, the longest roll-out 4")])
 def test_refuses_a_curriculum_that_does_not_fit_before_training(curriculum, message):
     objective = objective_of(conv())
     with pytest.raises(ValueError, match=message):

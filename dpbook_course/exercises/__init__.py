@@ -4,9 +4,9 @@ import textwrap
 from dataclasses import dataclass
 from pkgutil import iter_modules
 
-import lazy_loader
+from dpbook_utils.names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, [module.name for module in iter_modules(__path__)])
+__getattr__, __dir__, __all__ = attach(__name__, modules=[module.name for module in iter_modules(__path__)])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """What the course measures: specifications, the runner, stored results, and how often random outcomes hold."""
 
-import lazy_loader
+from dpbook_utils.names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["outcomes", "results", "runner", "spec", "tasks"])
+__getattr__, __dir__, __all__ = attach(__name__, modules=["outcomes", "results", "runner", "spec", "tasks"])

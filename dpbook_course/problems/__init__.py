@@ -3,6 +3,6 @@
 ``dir(course.problems)`` lists them. A new one is a class (``problem.Problem``) and a line in ``__init__.pyi``.
 """
 
-import lazy_loader
+from dpbook_utils.names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

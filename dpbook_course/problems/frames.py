@@ -36,6 +36,10 @@ class Append(Solver):
         super().__init__(solver.dt, (num_frames, *solver.state_shape[1:]))
         self.solver, self.required = solver, solver.required
 
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        return self.state_shape[0] + 1, *self.state_shape[1:]
+
     def check_parameters(self, **parameters: Tensor) -> None:
         self.solver.check_parameters(**parameters)
 

@@ -54,7 +54,7 @@ class Fresh(IterableDataset):
         self.warmup = arguments.whole("Fresh", "warmup", warmup, 0)
         for name, value in (("observe", observe), ("transform", transform)):
             if value is not None:
-                arguments.function("Fresh", name, value, "a function of tensors, or None")
+                arguments.function("Fresh", name, value, "a function of tensors, or None", "states")
         self.observe, self.transform, self.device = observe, transform, arguments.device("Fresh", device)
 
     @property

@@ -1,7 +1,6 @@
 """Samples of initial conditions and physical parameters.   Chapter: 02_solver_as_data."""
 
 import functools
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,11 +44,7 @@ class Sampler:
 
     def __post_init__(self):
         expected = "a function (num_samples, generator, values) -> u0"
-        arguments.function("Sampler", "initial", self.initial, expected)
-        try:
-            inspect.signature(self.initial).bind("num_samples", "generator", "values")
-        except TypeError:
-            raise arguments.refusal("Sampler", "initial", self.initial, f"{expected}, of three arguments") from None
+        arguments.function("Sampler", "initial", self.initial, expected, "num_samples", "generator", "values")
         arguments.mapping("Sampler", "bounds", self.bounds, "a dict {name: (lowest, highest)}")
         arguments.dtype("Sampler", "dtype", self.dtype)
         if not isinstance(self.logarithmic, (tuple, list)):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import arguments
+from ..calls import explained
 from ..physics.solver import select
 from ..rollout import Rollout
 
@@ -21,6 +22,7 @@ class NotFinite(ValueError):
 
 
 @torch.no_grad()
+@explained
 def simulate(step: nn.Module, u0: Tensor, num_steps: int, *, warmup: int = 0, **parameters: Tensor | float) -> Tensor:
     """The trajectory of a solver, or of any step, from ``u0``, without a gradient.
 

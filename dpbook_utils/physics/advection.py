@@ -150,7 +150,7 @@ central, upwind, semi_lagrangian, interpolated = Central(), Upwind(), SemiLagran
 
 def check_scheme(label: str, advection):
     """A scheme, of this module or alike. Raises TypeError for anything else, such as its name."""
-    expected = "a scheme of physics.advection: central, upwind, semi_lagrangian or interpolated"
+    expected = "a scheme: central, upwind, semi_lagrangian or interpolated"
     arguments.function(label, "advection", advection, expected)
     if not all(hasattr(advection, name) for name in ("needs_diffusion", "parameters", "check")):
         raise arguments.refusal(label, "advection", advection, expected)

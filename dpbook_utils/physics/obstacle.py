@@ -140,6 +140,10 @@ class ChannelDivergence(ChannelOperator):
     Raises: ValueError as ``ChannelOperator``, and if the state has another shape.
     """
 
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        return 1, *self.state_shape[1:]
+
     def step(self, v: Tensor) -> Tensor:
         return self.divergence(v)
 

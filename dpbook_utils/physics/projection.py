@@ -48,6 +48,10 @@ class Divergence(VelocityOperator):
     Raises: ValueError if the state has another shape.
     """
 
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        return 1, *self.state_shape[1:]
+
     @like_state
     def step(self, v: Tensor) -> Tensor:
         return from_centered(field.divergence(self.staggered(v)))

@@ -7,11 +7,13 @@ with the call: ``solver(u, viscosity=nu)``.   Chapter: 00_solver_as_operator.
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
 
 from .. import arguments
+from ..calls import Explained, as_built, noted
 from ..graphs.graph import canonical, current_recorder
 from ..graphs.watch import Watch
 from ..graphs.watched import version
@@ -44,8 +46,12 @@ class _Call:
     """
 
     def __init__(self, kind: tuple, parameters: dict[str, Tensor]):
-        self.kind, self.precomputed = kind, None
+        self.kind, self.precomputed, self.is_checked = kind, None, False
         self.parameters = {name: (weakref.ref(value), version(value)) for name, value in parameters.items()}
+
+    def given(self) -> dict[str, Tensor]:
+        """The parameters, those that are still there."""
+        return {name: value() for name, (value, _) in self.parameters.items() if value() is not None}
 
     def is_same(self, kind: tuple, parameters: dict) -> bool:
         """With these very tensors, unchanged since? Inference tensors do not say: no."""
@@ -61,6 +67,7 @@ class _Memory(threading.local):
     def __init__(self):
         self.watch: Watch | None = None
         self.call: _Call | None = None
+        self.apart: set[tuple] = set()  # kinds of calls in which no sample takes what is another's
 
     def __reduce__(self):
         return _Memory, ()  # a copy remembers nothing
@@ -68,14 +75,17 @@ class _Memory(threading.local):
     def refresh(self, solver: "Solver") -> None:
         if self.watch is None or not self.watch.unchanged():
             self.watch, self.call = Watch(solver), None
+            self.apart.clear()
 
 
-class Solver(nn.Module):
+class Solver(Explained, nn.Module):
     """One time step of a PDE, as an operator on tensors.
 
     A solver states in class attributes which parameters it needs (``required``) and may take
     (``optional``), implements ``step``, and says in ``check_parameters`` and ``check_state`` which values
-    it cannot integrate. Calling it checks the shapes, dtypes, devices and parameters, then runs ``step``.
+    it cannot integrate. Calling it checks the shapes, dtypes, devices and parameters, then runs ``step``, whose result
+    is checked in the first of several like calls. To look at the state's values would cost too much: a single call
+    takes NaN and passes it on, where ``Rollout`` refuses to start from it.
 
     Parameters are numbers, one per sample, but for ``force``, which is like the state, and those in ``fields``: there a
     solver states how many channels a parameter has on the grid. ``required = ("gravity", "depth")`` and
@@ -94,17 +104,33 @@ class Solver(nn.Module):
         super().__init__()
         label = type(self).__name__
         self.dt = None if dt is None else arguments.positive(label, "dt", dt)
-        self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole,
-                                                  "whole numbers (channels, *spatial) of at least 1", most=8)
-        self._check_declarations(label)
+        expected = "whole numbers (channels, *spatial) of at least 1"
+        if arguments.is_number(state_shape):
+            raise arguments.refusal(label, "state_shape", state_shape, f"{expected}, such as (1, {state_shape})")
+        self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole, expected, most=8)
         self._memory = _Memory()
 
-    def _check_declarations(self, label: str) -> None:
+    def check_built(self) -> None:
+        label = type(self).__name__
+        if "_memory" not in vars(self):
+            raise TypeError(f"{label}: __init__ lacks a call; begin it with super().__init__(dt, state_shape)")
         for name in ("required", "optional"):
             declared = getattr(self, name)
             if not isinstance(declared, (tuple, list)) or not all(isinstance(x, str) for x in declared):
                 raise arguments.refusal(label, name, declared, f'the names of parameters, {name} = ("viscosity",)')
+            if taken := {"u0", "reference"} & set(declared):
+                raise arguments.refusal(label, name, declared, f"another name than {', '.join(taken)}, which is a "
+                                        "batch's own", ValueError)
+        used = "step" if type(self).precompute is Solver.precompute else "precompute"
+        for hook, given in ((used, ("u",) * (used == "step")), ("check_parameters", ()), ("check_state", ("u",))):
+            for names in (self.required, self.parameter_names):  # a call has the former or all
+                if reason := arguments.misfit(getattr(self, hook), *given, **dict.fromkeys(names)):
+                    raise TypeError(f"{label}: {hook} cannot be called as {hook}({', '.join((*given, *names))}), "
+                                    f"{reason}; give it the parameters that the class names in required and optional, "
+                                    "those in optional with a default")
         arguments.mapping(label, "fields", self.fields, 'the channels of each field, fields = {"mask": 1}')
+        taken = [name for name in signature(getattr(self, used)).parameters if name != "u"]
+        arguments.known(label, "name in fields", self.fields, [*dict.fromkeys([*self.parameter_names, *taken])])
         for name, channels in self.fields.items():
             arguments.whole(label, f"fields[{name!r}]", channels)
 
@@ -121,6 +147,11 @@ class Solver(nn.Module):
             return self.fields[name], *self.state_shape[1:]
         return self.state_shape if name == "force" else ()
 
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """``(channels, *spatial)`` of what ``step`` returns for one sample: a state, unless a solver says otherwise."""
+        return self.state_shape
+
     def precompute(self, **parameters: Tensor) -> dict[str, Tensor]:
         """What ``step`` takes besides the state, if computing it from the parameters is dear.
 
@@ -136,10 +167,20 @@ class Solver(nn.Module):
 
     def forward(self, u: Tensor, **parameters: Tensor | float) -> Tensor:
         parameters = self.prepare(u, parameters)
-        if torch.is_autocast_enabled(u.device.type):
-            with torch.autocast(u.device.type, enabled=False):  # physics keeps the state's precision
-                return self._step(u, self._precomputed(parameters))
-        return self._step(u, self._precomputed(parameters))
+        try:
+            if torch.is_autocast_enabled(u.device.type):
+                with torch.autocast(u.device.type, enabled=False):  # physics keeps the state's precision
+                    u_next = self._step(u, self._precomputed(parameters))
+            else:
+                u_next = self._step(u, self._precomputed(parameters))
+        except RuntimeError as error:
+            noted(error, f"{self.label}: in a step", u=u, **parameters)
+            raise
+        call = self._memory.call
+        if call is not None and not call.is_checked:
+            self.check_result(u, u_next)
+            call.is_checked = True
+        return u_next
 
     def _step(self, u: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """The step of the call that ``prepare`` has just looked at."""
@@ -157,6 +198,32 @@ class Solver(nn.Module):
                             "convert it")
         arguments.device(self.label, u.device)
 
+    def check_result(self, u: Tensor, u_next) -> None:
+        """Raise for what is no state after ``u``, and for a step in which samples take each other's parameters."""
+        expected = (len(u), *self.result_shape)
+        if not isinstance(u_next, Tensor) or u_next.shape != expected or u_next.dtype != u.dtype:
+            raise arguments.refusal(self.label, "the result of step", u_next, "the next state, a tensor of shape "
+                                    f"{expected} and {u.dtype}")
+        transformed = current_recorder() is not None or torch._C._functorch.peek_interpreter_stack()
+        if 1 < len(u) and len(u) in self.state_shape and not transformed:
+            self._check_samples(u, u_next)
+
+    def _check_samples(self, u: Tensor, u_next: Tensor) -> None:
+        """With as many samples as points, a number per sample that is not reshaped passes for one per point."""
+        memory, parameters = self._memory, {} if self._memory.call is None else self._memory.call.given()
+        numbers = {name: value[:1].repeat(len(u)) for name, value in parameters.items()
+                   if value.ndim == 1 and bool((value != value[0]).any())}
+        if not numbers or memory.call.kind in memory.apart:
+            return
+        with torch.no_grad():
+            alike, again = (self.step(u, **self.precompute(**given))[0]
+                            for given in ({**parameters, **numbers}, parameters))
+        if torch.equal(again, u_next[0]) and (alike - again).abs().max() > 1e-4 * again.abs().max():
+            name = next(iter(numbers))
+            raise ValueError(f"{self.label}: the result of step for sample 0 changes with the {name} of other samples; "
+                             f"make it one number per sample, {name}.view(-1{', 1' * (u.ndim - 1)})")
+        memory.apart.add(memory.call.kind)
+
     def prepare(self, u: Tensor, parameters: dict) -> dict[str, Tensor]:
         """Parameters as tensors ``(batch, ...)`` like the state, checked with it. Raises for what does not fit."""
         memory, recorder = self._memory, current_recorder()
@@ -168,13 +235,11 @@ class Solver(nn.Module):
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             return parameters
         self.check_shape(u)
-        unknown = sorted(set(parameters) - set(self.parameter_names))
-        if unknown:
-            raise ValueError(f"{self.label}: unknown parameter {', '.join(unknown)}; it takes {self._names}")
+        arguments.known(self.label, "parameter", parameters, self.parameter_names)
         missing = sorted(set(self.required) - set(parameters))
         if missing:
-            raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; "
-                             f"call solver(u, {missing[0]}=...)")
+            raise ValueError(f"{self.label}: parameter {', '.join(missing)} is missing; give {missing[0]}=... in the "
+                             f"call, or {missing[0]!r} in the batch")
         prepared = {name: self._prepare_one(u, name, value) for name, value in parameters.items()}
         if recorder is None:
             for name, value in prepared.items():
@@ -216,10 +281,7 @@ class Solver(nn.Module):
                 advice += "; a field has its number of channels in the solver's attribute fields"
             raise ValueError(f"{self.label}: parameter {name} has shape {tuple(value.shape)}, expected {expected}; "
                              f"{advice}")
-        if value.dtype != u.dtype or value.device != u.device:
-            raise TypeError(f"{self.label}: parameter {name} is {value.dtype} on {value.device}, "
-                            f"the state {u.dtype} on {u.device}; use {name}.to(u)")
-        return value
+        return arguments.like(self.label, name, value, u, "u")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_memory": _Memory()}  # which must not be shared by shallow copies
@@ -229,10 +291,10 @@ class Solver(nn.Module):
         """How error messages name this solver."""
         return type(self).__name__
 
+    def extra_repr(self) -> str:
+        grid = self.state_shape[1:]
+        return as_built(self, num_points=grid[0] if len(grid) == 1 else grid)
+
     @property
     def _expected(self) -> str:
         return "(batch, " + ", ".join(map(str, self.state_shape)) + ")"
-
-    @property
-    def _names(self) -> str:
-        return ", ".join(self.parameter_names) or "no parameters"

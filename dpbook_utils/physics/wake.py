@@ -137,6 +137,8 @@ class Forces(Solver):
 
     required, optional = Wake.required, Wake.optional
 
+    result_shape = 2,
+
     def __init__(self, solver: Wake):
         arguments.instance("Forces", "solver", solver, Wake, "the Wake whose step it is")
         super().__init__(None, solver.state_shape)
