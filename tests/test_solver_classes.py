@@ -67,6 +67,15 @@ def test_classes_that_fit_are_built():
 
     assert torch.equal(Later()(U, force=U), 2 * U)
 
+    class Narrow(dp.Burgers):
+        """Its step does without the optional parameters of the class above it."""
+
+        def step(self, u, *, viscosity):
+            return super().step(u, viscosity=viscosity) / 2
+
+    solver = dp.Burgers(16, 1.0, 0.01)
+    assert torch.equal(Narrow(16, 1.0, 0.01)(0.1 * U, viscosity=0.1), solver(0.1 * U, viscosity=0.1) / 2)
+
 
 # What a step returns -------------------------------------------------------------------------------------------------
 

@@ -110,6 +110,11 @@ class Solver(Explained, nn.Module):
         self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole, expected, most=8)
         self._memory = _Memory()
 
+    def _narrows(self, hook: str) -> bool:
+        """A class below the one that declares the optional parameters has a hook of its own."""
+        declaring, having = (next(c for c in type(self).__mro__ if name in vars(c)) for name in ("optional", hook))
+        return having is not declaring and issubclass(having, declaring)
+
     def check_built(self) -> None:
         label = type(self).__name__
         if "_memory" not in vars(self):
@@ -123,14 +128,16 @@ class Solver(Explained, nn.Module):
                                         "batch's own", ValueError)
         used = "step" if type(self).precompute is Solver.precompute else "precompute"
         for hook, given in ((used, ("u",) * (used == "step")), ("check_parameters", ()), ("check_state", ("u",))):
-            for names in (self.required, self.parameter_names):  # a call has the former or all
+            # A call has the required ones or all; what a subclass writes anew may do without the optional ones.
+            for names in (self.required, self.parameter_names)[:1 + (not self._narrows(hook))]:
                 if reason := arguments.misfit(getattr(self, hook), *given, **dict.fromkeys(names)):
                     raise TypeError(f"{label}: {hook} cannot be called as {hook}({', '.join((*given, *names))}), "
                                     f"{reason}; give it the parameters that the class names in required and optional, "
                                     "those in optional with a default")
         arguments.mapping(label, "fields", self.fields, 'the channels of each field, fields = {"mask": 1}')
         taken = [name for name in signature(getattr(self, used)).parameters if name != "u"]
-        arguments.known(label, "name in fields", self.fields, [*dict.fromkeys([*self.parameter_names, *taken])])
+        if not self._narrows(used):
+            arguments.known(label, "name in fields", self.fields, [*dict.fromkeys([*self.parameter_names, *taken])])
         for name, channels in self.fields.items():
             arguments.whole(label, f"fields[{name!r}]", channels)
 
