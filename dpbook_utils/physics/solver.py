@@ -110,9 +110,9 @@ class Solver(Explained, nn.Module):
         self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole, expected, most=8)
         self._memory = _Memory()
 
-    def _narrows(self, hook: str) -> bool:
-        """A class below the one that declares the optional parameters has a hook of its own."""
-        declaring, having = (next(c for c in type(self).__mro__ if name in vars(c)) for name in ("optional", hook))
+    def _narrows(self, hook: str, declared: str) -> bool:
+        """A class below the one that declares what parameters there are has a hook of its own."""
+        declaring, having = (next(c for c in type(self).__mro__ if name in vars(c)) for name in (declared, hook))
         return having is not declaring and issubclass(having, declaring)
 
     def check_built(self) -> None:
@@ -129,14 +129,14 @@ class Solver(Explained, nn.Module):
         used = "step" if type(self).precompute is Solver.precompute else "precompute"
         for hook, given in ((used, ("u",) * (used == "step")), ("check_parameters", ()), ("check_state", ("u",))):
             # A call has the required ones or all; what a subclass writes anew may do without the optional ones.
-            for names in (self.required, self.parameter_names)[:1 + (not self._narrows(hook))]:
+            for names in (self.required, self.parameter_names)[:1 + (not self._narrows(hook, "optional"))]:
                 if reason := arguments.misfit(getattr(self, hook), *given, **dict.fromkeys(names)):
                     raise TypeError(f"{label}: {hook} cannot be called as {hook}({', '.join((*given, *names))}), "
                                     f"{reason}; give it the parameters that the class names in required and optional, "
                                     "those in optional with a default")
         arguments.mapping(label, "fields", self.fields, 'the channels of each field, fields = {"mask": 1}')
         taken = [name for name in signature(getattr(self, used)).parameters if name != "u"]
-        if not self._narrows(used):
+        if not self._narrows(used, "fields"):
             arguments.known(label, "name in fields", self.fields, [*dict.fromkeys([*self.parameter_names, *taken])])
         for name, channels in self.fields.items():
             arguments.whole(label, f"fields[{name!r}]", channels)
