@@ -47,10 +47,11 @@ class History:
 
     def __repr__(self) -> str:
         updates, members = self.losses.shape
+        size = f"{updates} update{'s' * (updates != 1)}"
         of = f", mean of {members} members" * (members > 1)
         losses = self.losses[[0, -1]].nanmean(1).tolist() if updates else [math.nan] * 2
         gone = int((self.diverged_at >= 0).sum())
-        return (f"History({updates} updates, loss {losses[0]:.3g} at first, {losses[1]:.3g} at last{of}"
+        return (f"History({size}, loss {losses[0]:.3g} at first, {losses[1]:.3g} at last{of}"
                 f"{f', {gone} diverged' * (gone > 0)})")
 
     def first(self, num_updates: int) -> "History":

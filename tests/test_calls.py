@@ -171,5 +171,5 @@ def test_the_repr_of_an_operator_has_what_it_was_built_with():
 
 def test_the_repr_of_a_history_is_one_line():
     shown = repr(fit({"u0": U, "reference": R}))
-    assert shown.startswith("History(1 updates, loss ") and "\n" not in shown and "tensor" not in shown
+    assert shown.startswith("History(1 update, loss ") and "\n" not in shown and "tensor" not in shown
     assert repr(dp.History.empty(0, 1)) == "History(0 updates, loss nan at first, nan at last)"

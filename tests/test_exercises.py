@@ -124,9 +124,9 @@ class NotASolver(nn.Module):
     (WrongSpeed, False, "one value per sample"), (Detached, False, "respect to the state"),
     (WithoutGradient, False, "No gradient flows"),
     (PartlyDetached, False, "respect to the state"), (DetachedSpeed, False, "respect to the speed"),
-    (Forgetful, False, "returns NoneType"), (Upwind(32, 1.0, 0.01), False, "the class itself"),
-    (Branching, False, "cannot be recorded"), (Shorter, False, "must keep it"),
-    (WithoutAxes, False, "cannot be called"), (NoParameter, False, "unknown parameter speed"),
+    (Forgetful, False, "result of step is None; give"), (Upwind(32, 1.0, 0.01), False, "the class itself"),
+    (Branching, False, "cannot be recorded"), (Shorter, False, "the result of step is a tensor of shape (2, 1, 31)"),
+    (WithoutAxes, False, "cannot be built and called"), (NoParameter, False, "missing a required argument: 'speed'"),
     (NotASolver, False, "does not inherit")])
 def test_advection_solver(make_solver, right, hint):
     feedback = check_advection_solver(make_solver)

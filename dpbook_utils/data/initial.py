@@ -61,7 +61,7 @@ def random_velocity(num_samples: int, num_points: tuple[int, int], *, modes: int
         modes: largest |k|, in waves per box; fewer than half of num_points.
         lengths: of the box along x and y [m].
 
-    Shapes: -> (num_samples, 2, x, y); component c on the lower faces of axis c, as in ``physics.phiflow.staggered``.
+    Shapes: -> (num_samples, 2, x, y); component c on the lower faces of axis c.
     Raises: ValueError for modes that the grid does not resolve.
     """
     label = "random_velocity"

@@ -21,7 +21,7 @@ class AdvectionDiffusion(Solver):
         num_points: number of cells; (x, y) in two dimensions.
         length: of the domain; (x, y) in two dimensions.
         dt: time step.
-        advection: ``central``, ``upwind`` or ``semi_lagrangian``; orders and limits in ``physics.advection``.
+        advection: ``central``, ``upwind`` or ``semi_lagrangian``, whose docstrings state orders and limits.
 
     Shapes: (batch, 1, *spatial) -> (batch, 1, *spatial); diffusivity (batch,); velocity (batch,) in 1D, (batch, 2) in
         2D; force (batch, 1, *spatial). Without a velocity this is the heat equation.

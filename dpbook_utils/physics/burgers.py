@@ -21,8 +21,8 @@ class Burgers(Solver):
         num_points: number of cells.
         length: of the domain.
         dt: time step.
-        advection: ``central``, ``upwind``, ``semi_lagrangian`` or ``interpolated``; orders and limits in
-            ``physics.advection``. The last one takes ``interpolation``, four numbers d at every face.
+        advection: ``central``, ``upwind``, ``semi_lagrangian`` or ``interpolated``, whose docstrings
+            state orders and limits. The last one takes ``interpolation``, four numbers d at every face.
 
     Shapes: (batch, 1, x) -> (batch, 1, x); viscosity (batch,); force and local_viscosity (batch, 1, x); interpolation
         (batch, 4, x).

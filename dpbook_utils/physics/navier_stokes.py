@@ -48,7 +48,7 @@ def _by_component(scheme: Callable, velocity: StaggeredGrid, dt: float) -> Stagg
 
 def check_advection(label: str, advection: Callable) -> Callable:
     """An advection of a staggered velocity. Raises TypeError for anything else, such as a scheme for scalars."""
-    expected = "mac_cormack or semi_lagrangian of physics.navier_stokes"
+    expected = "mac_cormack or semi_lagrangian of dpbook_utils.physics.navier_stokes"
     arguments.function(label, "advection", advection, expected)
     if hasattr(advection, "needs_diffusion"):
         raise arguments.refusal(label, "advection", advection, f"{expected}: this scheme is one for scalars")

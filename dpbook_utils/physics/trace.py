@@ -208,9 +208,8 @@ class _Replay(torch.autograd.Function):
         return None, *(next(found) if need else None for need in needed)
 
 
-_HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative linear "
-         "solve (dpbook_utils.physics.projection has a direct one), no NumPy in between. Use the eager solver where "
-         "that is impossible.")
+_HINT = ("A step must be one fixed sequence of tensor operations: no branch on a tensor's value, no iterative solve "
+         "(dpbook_utils.physics.projection has direct ones), no NumPy. Use the eager solver where that is impossible.")
 
 
 def _off_kinks(u: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Wake(ChannelOperator):
         dt: time step, in diameters per inflow speed.
         length: of the channel, (Lx, Ly). Copies of the cylinder lie Ly apart: the blockage is 1 / Ly.
         centre: of the cylinder.
-        advection: ``mac_cormack`` or ``semi_lagrangian`` of ``navier_stokes``.
+        advection: ``mac_cormack`` or ``semi_lagrangian`` of ``dpbook_utils.physics.navier_stokes``.
 
     Shapes: (batch, 2, x, y) -> (batch, 2, x, y), components as in ``ChannelOperator``; reynolds (batch,);
         force (batch, 2, x, y).
