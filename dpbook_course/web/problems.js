@@ -76,12 +76,18 @@ const mean = values => sum(values) / values.length;
 class Correction {
   constructor(system, seed) {
     const {data, batch, points, solver} = system, size = batch * points;
-    Object.assign(this, {system, batch, points, size, hybrids: new Map()});
-    this.train = this.simulate(new Random(2 * seed), data.lots, data.steps);
+    Object.assign(this, {system, batch, points, size, seed, hybrids: new Map()});
     [this.test] = this.simulate(new Random(2 * seed + 1), 1, data.testSteps);
     this.reference = flat(this.test.states.slice(1).map(u => u.subarray(0, points)));
     const alone = operator([solver], {u: size, value: size}, this.test.parameters);
     this.alone = this.rollOut(alone);
+  }
+
+  // Made when training begins, so that the page shows a roll-out before.
+  get train() {
+    const {data} = this.system;
+    this.lots ??= this.simulate(new Random(2 * this.seed), data.lots, data.steps);
+    return this.lots;
   }
 
   // Lots of `batch` trajectories each: {states: one array for each time, parameters}.
