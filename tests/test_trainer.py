@@ -104,5 +104,25 @@ def test_the_picture_shows_where_the_gradient_is_cut(policy, crosses, ways):
 def test_every_story_can_be_told_and_the_page_stays_small():
     for name in STORIES:
         made = train(name)
-        assert made.start["story"] == name and len(made._repr_html_().encode()) < 400e3
+        assert made.start["story"] == name and len(made._repr_html_().encode()) < 600e3
     assert train("one-step", m=3).start["m"] == 3
+
+
+def test_a_page_may_have_some_of_the_systems():
+    made = train("flow", systems=("flow",))
+    data, worker = blocks(made._repr_html_())
+    assert list(data["systems"]) == ["flow"] and list(data["stories"]) == ["flow"]
+    assert "const SYSTEMS = {\"flow\":" in worker and len(made._repr_html_().encode()) < 350e3
+    values = {control["id"]: dict(control["values"]) for control in data["controls"]}
+    assert list(values["coupling"]) == ["additive", "right-hand side"]
+
+
+@pytest.mark.parametrize("systems, message", [
+    (("tides",), "systems is 'tides'; choose one of 'burgers'"),
+    ("flow", "systems is 'flow'; give names of systems, such as"),
+    ((), "give names of systems"),
+    (("burgers",), "the story 'flow' is of system = 'flow', which is not among systems"),
+])
+def test_systems_that_do_not_fit_are_refused(systems, message):
+    with pytest.raises(ValueError, match=message):
+        train("flow", systems=systems)

@@ -118,6 +118,27 @@ def test_training_beats_the_solver_and_a_longer_chain_changes_it(visit):
     assert opened.fragment().startswith("#train-coupling:") and ";m=6;" in opened.fragment()
 
 
+def test_a_network_keeps_a_flow_alive(visit):
+    """In two dimensions: the hybrid's error falls, the pictures move while it trains, and all have words."""
+    opened = visit(train("flow", systems=("flow",))).shown()
+    assert opened.share() > 90 and not opened.control("system").is_visible()
+    opened.button("Train").click()
+    opened.until(lambda: opened.share() < 80, "four fifths of the solver's error")
+    pictures = opened.page.locator(".square .fields canvas")
+    labels = pictures.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert [label.split(", ")[0] for label in labels] == ["reference", "solver alone", "hybrid", "hybrid minus reference"]
+    assert all(re.search(r"vorticity at step \d+ of 80, colours up to \d+ 1/s", label) for label in labels)
+    step = opened.page.locator(".square figcaption > span")
+    before = step.text_content()
+    opened.until(lambda: step.text_content() != before, "another step")
+    opened.button("Stop the flow").click()
+    held = step.text_content()
+    opened.page.wait_for_timeout(500)
+    assert step.text_content() == held
+    energy = opened.plot("flow").locator("desc")
+    expect(energy).to_have_text(re.compile(r"reference: [\d.]+ at the last step; solver alone: .*; hybrid: "))
+
+
 def test_a_worker_of_this_browser_computes_what_torch_does(browser):
     """The gradient of one model, to 1e-5 of its largest entry; all models are compared in Node, from the same text."""
     ours = torch_side.objective("burgers", "additive", m=3)

@@ -23,10 +23,6 @@ def _chain(system: str, m: int, **others: str) -> dict[str, str]:
 
 
 STORIES = {
-    "flow": Story(
-        "A flow that a network keeps alive",
-        "Vortices in a periodic box. The coarse solver wipes them out; train, and watch the network bring them back.",
-        _chain("flow", 4, lr="0.001")),
     "two-answers": Story(
         "Two right answers, one label",
         "A sensor measures the square of a temperature, so every measurement has two right answers. The supervised "
@@ -68,4 +64,8 @@ STORIES = {
         "Try several strengths, each from new weights: the loss grows with the noise, so judge by the roll-out, which "
         "jumps from one picture to the next: look at several of them, or end with a smaller learning rate.",
         _chain("ks", 1, noise="0.01")),
+    "flow": Story(
+        "A flow that a network keeps alive",
+        "Vortices in a periodic box. The coarse solver wipes them out; train, and watch the network bring them back.",
+        _chain("flow", 4, lr="0.001")),
 }
