@@ -126,7 +126,8 @@ def test_a_network_keeps_a_flow_alive(visit):
     opened.until(lambda: opened.share() < 80, "four fifths of the solver's error")
     pictures = opened.page.locator(".square .fields canvas")
     labels = pictures.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
-    assert [label.split(", ")[0] for label in labels] == ["reference", "solver alone", "hybrid", "hybrid minus reference"]
+    assert [label.split(", ")[0] for label in labels] == [
+        "reference", "solver alone", "hybrid", "hybrid minus reference"]
     assert all(re.search(r"vorticity at step \d+ of 80, colours up to \d+ 1/s", label) for label in labels)
     step = opened.page.locator(".square figcaption > span")
     before = step.text_content()

@@ -26,7 +26,8 @@ POLICIES = {"full": FullGradient(), "cut": NoSolverGradient(), "truncated": Trun
 PLACEMENTS = {"every": every_step, "final": final_step}
 LENGTHS, LONGEST, UPDATES, RATE = (1, 3, 8), 8, 100, 2e-3
 SYSTEMS = offered()
-SIZES = {"burgers": (8, 32, 3), "ks": (8, 48, 4), "inverse": (16, 32, 3), "flow": (4, (32, 32), 3)}  # batch, points, waves
+# Batch, points, waves.
+SIZES = {"burgers": (8, 32, 3), "ks": (8, 48, 4), "inverse": (16, 32, 3), "flow": (4, (32, 32), 3)}
 
 TRAIN = """
 function trained({system, coupling, settings, weights, batches}) {

@@ -23,8 +23,8 @@ INDEX = torch.tensor([[0, 2, 1], [1, 1, -1]])
 
 
 def convolution_back(gradient, u, weight, bias_sizes):
-    return torch.ops.aten.convolution_backward(gradient, u, weight, bias_sizes, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
-                                               [True, True, True])
+    layout = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+    return torch.ops.aten.convolution_backward(gradient, u, weight, bias_sizes, *layout, [True, True, True])
 
 
 def grid_sample(u, places):
@@ -62,7 +62,8 @@ CASES = {
     "one value, many uses": (lambda x: [x.tanh() * x.tanh() + (x + 1).exp() / (x + 1)], X),
     "whole numbers": (lambda x: [(3 * x).floor().to(torch.int32).to(torch.int64) % 4, (2 * x).to(torch.int64) * 1.0,
                                  x % 0.75, (3 * x) % LONG[1:].mean()], X),
-    "least and largest": (lambda x: [x.min(1).values, x.max(-1, keepdim=True).values, x.min(0).values.max(0).values], X),
+    "least and largest": (lambda x: [x.min(1).values, x.max(-1, keepdim=True).values, x.min(0).values.max(0).values],
+                          X),
     "flips": (lambda x: [x.flip(-1), x.flip((0, 1)) + x, x.flip(1)[:, 1:].tanh()], X),
     "an index": (lambda x: [x[INDEX[0]], x[INDEX, 1 - INDEX], (2 * x)[INDEX[:, :1], INDEX]], X),
     "a convolution": (lambda u, w, bias: [conv2d(u, w, bias), conv2d(u.tanh(), w, bias).tanh(), conv2d(u, w[:1])],

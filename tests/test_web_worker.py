@@ -117,7 +117,8 @@ def test_what_is_wrong_is_said():
 
 
 DATA = """
-const problem = new ({correction: Correction, flow: Correction, inverse: Inverse}[SYSTEMS[NAME].about.kind])(SYSTEMS[NAME], 3);
+const system = SYSTEMS[NAME], kinds = {correction: Correction, flow: Correction, inverse: Inverse};
+const problem = new kinds[system.about.kind](system, 3);
 const random = new Random(5), batch = problem.next(random, 3);
 function step(name, u, parameters) {
   const program = SYSTEMS[NAME][name], last = program.regions.indexOf("value");

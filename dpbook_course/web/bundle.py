@@ -16,7 +16,8 @@ def runtime(library: Library, binary: str = "") -> str:
     table, places = (base64.b64encode(x.tobytes()).decode() for x in (table, _short(places)))
     return "\n".join([
         text("runtime.js"),
-        f"const KERNELS = (({{tanh, exp, log1p, sqrt, pow, abs, max, min, floor, trunc}}) => {library.kernels.javascript()})(Math);",
+        "const KERNELS = (({tanh, exp, log1p, sqrt, pow, abs, max, min, floor, trunc}) => "
+        f"{library.kernels.javascript()})(Math);",
         f"const CONSTANTS = lookedUp(new Float32Array(decoded({as_json(table)})), "
         f"new Uint16Array(decoded({as_json(places)})));",
         f"const COMPILED = compiled({as_json(binary)});"])

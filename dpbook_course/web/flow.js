@@ -6,7 +6,7 @@ class FlowView extends CorrectionView {
         super(id, system);
         const { cells, units } = system;
         this.at = make("span");
-        this.flow = new Plot(`${id}-flow`, `Kinetic energy [${units.u}\u00b2]`.replace("[m/s\u00b2]", "[m\u00b2/s\u00b2]"), this.time(), {});
+        this.flow = new Plot(`${id}-flow`, `Kinetic energy [(${units.u})\u00b2]`, this.time(), {});
         this.figures = [this.planes, this.error.figure, this.flow.figure];
         this.size = cells * cells;
     }
@@ -15,8 +15,10 @@ class FlowView extends CorrectionView {
     vorticity(state) {
         const { cells: n, dx } = this.system, found = new Float32Array(this.size), v = state.subarray(this.size);
         for (let i = 0; i < n; i++)
-            for (let j = 0; j < n; j++)
-                found[j * n + i] = (v[i * n + j] - v[(i + n - 1) % n * n + j] - state[i * n + j] + state[i * n + (j + n - 1) % n]) / dx;
+            for (let j = 0; j < n; j++) {
+                const here = i * n + j, left = (i + n - 1) % n * n + j, below = i * n + (j + n - 1) % n;
+                found[j * n + i] = (v[here] - v[left] - state[here] + state[below]) / dx;
+            }
         return found;
     }
 
@@ -28,34 +30,41 @@ class FlowView extends CorrectionView {
     }
 
     drawFields() {
-        const { result: { fields: { reference, solver, hybrid }, T }, system: { units, cells } } = this, { names } = CorrectionView;
-        const shown = [reference, solver, hybrid], row = Math.min(this.row, T - 1), unit = `1/${units.t}`;
-        if (this.energyOf !== this.result) {  // not at every picture
+        const { result, system: { units }, size } = this, { fields, T } = result, { names } = CorrectionView;
+        const shown = [fields.reference, fields.solver, fields.hybrid], row = Math.min(this.row, T - 1), unit = `1/${units.t}`;
+        if (this.drawn !== result) {  // not at every picture
+            this.drawn = result;
             this.energies = shown.map(field => this.energy(field));
-            this.energyOf = this.result;
+            this.colour(Math.max(...this.vorticity(fields.reference.subarray(0, 2 * size)).map(Math.abs)), unit);
         }
-        const scale = Number(this.vorticity(reference.subarray(0, 2 * this.size)).reduce((most, w) => Math.max(most, Math.abs(w)), 0).toPrecision(1));
-        if (this.scale !== scale) {  // of another seed
-            this.pictures = planes(`Vorticity [${unit}]`, scale, names, 1);
-            this.pictures.figure.classList.add("square");
-            this.pictures.figure.firstChild.append(this.at, this.motion.button);
-            this.planes.replaceChildren(this.pictures.figure);
-            this.scale = scale;
-        }
-        const levels = shown.map(field => {
-            const found = this.vorticity(field.subarray(2 * this.size * row, 2 * this.size * (row + 1)));
-            return found.every(w => Math.abs(w) <= 3 * scale) ? Uint8Array.from(found, w => Math.round(LEVELS * (1 + Math.min(Math.max(w / scale, -1), 1))))
-                : new Uint8Array(this.size).fill(BLOWN_UP);
-        });
+        const levels = shown.map(field => this.levels(this.vorticity(field.subarray(2 * size * row, 2 * size * (row + 1)))));
         this.at.textContent = `step ${row + 1} of ${T}`;
-        this.pictures.show(levels, cells, NaN, (one, full) =>
-            `vorticity at step ${row + 1} of ${T}, colours up to ${show(full)} ${unit}${one.includes(BLOWN_UP) ? ", blown up" : ""}`);
-        const most = 1.5 * this.energies[0][0], xs = this.energies[0].map((_, k) => k + 1);
-        const lines = this.energies.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs,
-            ys: ys.map(y => y <= most ? y : null) }));
-        this.flow.y = { from: 0, to: most, ticks: [0, 0.5, 1].map(part => Number((part * this.energies[0][0]).toPrecision(2))) };
-        this.flow.draw(lines, lines.map(({ name, ys }) => `${name}: ${ys.at(-1) === null ? "too much" : show(ys.at(-1))} at the last step`).join("; "),
-            { marks: [row + 1] });
+        this.pictures.show(levels, this.system.cells, NaN, (found, most) => `vorticity at step ${row + 1} of ${T}, colours up to `
+            + `${show(most)} ${unit}${found.includes(BLOWN_UP) ? ", blown up" : ""}`);
+        const start = this.energies[0][0];
+        const lines = this.energies.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k],
+            xs: ys.map((_, i) => i + 1), ys: ys.map(y => y <= 1.5 * start ? y : null) }));
+        this.flow.y = { from: 0, to: 1.5 * start, ticks: [0, 0.5, 1].map(part => Number((part * start).toPrecision(2))) };
+        this.flow.draw(lines, lines.map(({ name, ys }) =>
+            `${name}: ${ys.at(-1) === null ? "too much" : show(ys.at(-1))} at the last step`).join("; "), { marks: [row + 1] });
+    }
+
+    /** The colours' scale is that of a seed: what its reference starts with. */
+    colour(most, unit) {
+        const scale = Number(most.toPrecision(1));
+        if (this.scale === scale) return;
+        this.scale = scale;
+        this.pictures = planes(`Vorticity [${unit}]`, scale, CorrectionView.names, 1);
+        this.pictures.figure.classList.add("square");
+        this.pictures.figure.firstChild.append(this.at, this.motion.button);
+        this.planes.replaceChildren(this.pictures.figure);
+    }
+
+    /** Of a state that has blown up nothing is shown, since what is left means nothing. */
+    levels(found) {
+        const { scale } = this;
+        if (!found.every(w => Math.abs(w) <= 3 * scale)) return new Uint8Array(this.size).fill(BLOWN_UP);
+        return Uint8Array.from(found, w => Math.round(LEVELS * (1 + Math.min(Math.max(w / scale, -1), 1))));
     }
 }
 

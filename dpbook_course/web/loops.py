@@ -200,8 +200,9 @@ def product(kernels: Kernels, out: View, a: View, b: View, bias: View | None) ->
 
 def correlated(kernels: Kernels, out: View, source: View, weight: View, bias: View | None,
                row: int) -> tuple[int, list[View]]:
-    """``out[b, o, t] = bias[o] + sum_cij weight[o, c, i, j] source[b, c, t + i row + j]``: a convolution on planes whose
-    rows, padding included, lie in one line. A block of channels and of consecutive t at once; the last one overlaps.
+    """``out[b, o, t] = bias[o] + sum_cij weight[o, c, i, j] source[b, c, t + i row + j]``: a convolution on planes
+    whose rows, padding included, lie in one line. A block of channels and of consecutive t at once; the last one
+    overlaps.
     """
     (batch, channels, size), (_, inner, height, width) = out.shape, weight.shape
     tall, wide = _largest(channels, (4, 2, 1)), _largest(min(size, 8), (8, 1))
@@ -292,8 +293,9 @@ def gathered(kernels: Kernels, out: View, source: View, indices: Sequence[View])
     heads = "".join(f"for(INT {loop}=0;{loop}<{n};{loop}++)" for loop, n in zip(loops, out.shape))
     places = [out, source, *indices]
     reads = ",".join(f"z{n}=M[{_index(_NAMES[2 + n], index.strides, loops)}]" for n, index in enumerate(indices))
-    at = "+".join([_index("b", source.strides[count:], rest), *(
-        f"{stride}*(z{n}<0?z{n}+{size}:z{n})" for n, (stride, size) in enumerate(zip(source.strides, source.shape[:count])))])
+    along = enumerate(zip(source.strides, source.shape[:count]))
+    at = "+".join([_index("b", source.strides[count:], rest),
+                   *(f"{stride}*(z{n}<0?z{n}+{size}:z{n})" for n, (stride, size) in along)])
     text = f"{heads}{{INT {reads};M[{_index('a', out.strides, loops)}]=M[{at}];}}"
     return kernels.number(len(places), text), places
 

@@ -27,7 +27,8 @@ _COMPARISONS = {"gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": 
 # Operation -> form of the entry, for its arguments in turn. Numbers among them are put in as text.
 ELEMENTWISE = {
     aten.neg.default: "(-{0})", aten.tanh.default: "tanh({0})", aten.exp.default: "exp({0})",
-    aten.floor.default: "floor({0})", aten.sqrt.default: "sqrt({0})", aten.square.default: "({0}*{0})", aten.abs.default: "abs({0})",
+    aten.floor.default: "floor({0})", aten.sqrt.default: "sqrt({0})", aten.square.default: "({0}*{0})",
+    aten.abs.default: "abs({0})",
     aten.softplus.default: "({0}>20?{0}:log1p(exp({0})))", aten.softplus_backward.default: "({0}/(1+exp(-{1})))",
     aten.reciprocal.default: "(1/{0})", aten.sigmoid.default: "(1/(1+exp(-{0})))",
     aten.clone.default: "{0}", aten.detach.default: "{0}", aten.alias.default: "{0}",
@@ -171,7 +172,8 @@ def flipped(v: View, axes) -> View:
 
 def _repeated(v: View, shape, repeats) -> View:
     if any(r != 1 and n != 1 for r, n in zip(repeats, (1,) * (len(shape) - len(v.shape)) + v.shape)):
-        raise Unsupported(f"aten.repeat of an axis with more than one entry ({v.shape} by {tuple(repeats)}); use expand")
+        raise Unsupported(f"aten.repeat of an axis with more than one entry ({v.shape} by {tuple(repeats)}); "
+                          "use expand")
     return v.expanded(shape)
 
 

@@ -83,11 +83,10 @@ class Correction {
     this.alone = this.rollOut(alone);
   }
 
-  // Made when training begins, so that the page shows a roll-out before.
-  get train() {
+  // The data to train on, when training begins: the page has shown a roll-out before.
+  prepare() {
     const {data} = this.system;
-    this.lots ??= this.simulate(new Random(2 * this.seed), data.lots, data.steps);
-    return this.lots;
+    this.train ??= this.simulate(new Random(2 * this.seed), data.lots, data.steps);
   }
 
   // Lots of `batch` trajectories each: {states: one array for each time, parameters}.
@@ -112,6 +111,7 @@ class Correction {
 
   // Windows of m steps, every sample from its own place.
   next(random, m) {
+    this.prepare();
     const {batch, points, size, train, system} = this;
     const u0 = new Float32Array(size), reference = times(m, () => new Float32Array(size));
     const parameters = mapValues(system.data.parameters, () => []);
@@ -172,6 +172,8 @@ class Inverse {
     const truth = this.start.apply(flat(times(batch, () => randomFourier(random, points, data)))).slice();
     return {truth, observation: this.measure.apply(truth).slice()};
   }
+
+  prepare() {}
 
   next(random) {
     const {truth, observation} = this.draw(random);

@@ -172,8 +172,9 @@ CELLS, FINE_CELLS, FLOW_DT, FLOW_SUBSTEPS = 32, 64, 0.025, 2
 
 def flow_solvers() -> tuple[TracedSolver, TracedSolver]:
     """A coarse solver that smooths, and one sub-step of its reference, which has cells of half the size."""
-    return (TracedSolver(NavierStokesMatrices((CELLS, CELLS), (1.0, 1.0), FLOW_DT, semi_lagrangian)),
-            TracedSolver(NavierStokesMatrices((FINE_CELLS, FINE_CELLS), (1.0, 1.0), FLOW_DT / FLOW_SUBSTEPS, mac_cormack)))
+    coarse = NavierStokesMatrices((CELLS, CELLS), (1.0, 1.0), FLOW_DT, semi_lagrangian)
+    fine = NavierStokesMatrices((FINE_CELLS, FINE_CELLS), (1.0, 1.0), FLOW_DT / FLOW_SUBSTEPS, mac_cormack)
+    return TracedSolver(coarse), TracedSolver(fine)
 
 
 def flow_chains() -> dict[str, nn.Module]:

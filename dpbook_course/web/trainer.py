@@ -120,8 +120,9 @@ class Trainer:
         start = self.texts()
         worker = data_block(self.worker).replace("<script ", f'<script data-shared="{self._mark()}" ', 1)
         picture = f'<figure class="picture">{chain(start)}<figcaption>{described(start)}</figcaption></figure>\n'
-        return framed("trainer", TITLE, self.data(), self.summary(), _file("views.js") + _file("flow.js") + _file("trainer.js"),
-                      _file("trainer.css"), picture=picture, more=f"{worker}\n")
+        scripts = "".join(_file(f"{name}.js") for name in ("views", "flow", "trainer"))
+        return framed("trainer", TITLE, self.data(), self.summary(), scripts, _file("trainer.css"),
+                      picture=picture, more=f"{worker}\n")
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
@@ -141,8 +142,8 @@ def train(preset: str | None = None, name: str | None = None, systems: Sequence[
     Args:
         preset: the story it opens with, one of ``STORIES``.
         name: its name in the page's address, the preset's by default; unlike others on the page.
-        systems: what can be trained, of ``SYSTEMS``; all by default. The fewer, the lighter the page. The kernels of all
-            of them, and those of "flow" alone, are compiled; a page with others trains in plain JavaScript.
+        systems: what can be trained, of ``SYSTEMS``; all by default. The fewer, the lighter the page. The kernels of
+            all of them, and those of "flow" alone, are compiled; a page with others trains in plain JavaScript.
         start: values with which it opens, such as ``m=8, policy="cut"``; they go before the preset's.
 
     Raises: ValueError for an unknown preset, system, control or value.

@@ -8,7 +8,7 @@
 "use strict";
 
 const SLICE = 50, PROGRESS_EVERY = 100, JUDGE_EVERY = 500; // ms
-const RELIEF = 7; // a judgement that takes long comes after so many times as long, so that most time is training's
+const RELIEF = 4; // a judgement that takes long comes after so many times as long, so that most time is training's
 const now = () => performance.now();
 
 class Session {
@@ -59,6 +59,7 @@ class Session {
   train() {
     if (this.running || this.diverged) return;
     this.running = true;
+    this.problem.prepare();
     this.lastProgress = this.lastJudged = now();
     this.slice();
   }
