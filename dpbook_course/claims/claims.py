@@ -14,16 +14,13 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas
 
 from ..experiments import results
 from ..experiments.tasks import experiments
 from .effects import AS_CLAIMED, MIN_SEEDS, UNDECIDED, Question
-
-if TYPE_CHECKING:
-    from .rule import Rule
 
 SUPPORTED, UNDER_CONDITIONS, CONTRADICTED = "supported", "supported under conditions", "contradicted"
 OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, CONTRADICTED, UNDECIDED)
@@ -75,7 +72,7 @@ class Verdict:
         required: the names of the effects that must all be as claimed for "supported"; empty for a rule of another
             form.
         main: the name of the effect that the ledger shows; empty for the first one.
-        rule: of one that is undecided though all of its results are there.
+        rule: the ``rule.Rule`` that decided; None if results are missing, or for a rule of another form.
     """
 
     outcome: str
@@ -87,7 +84,7 @@ class Verdict:
     required: tuple[str, ...] = ()
     main: str = ""
     remedy: str = ""
-    rule: "Rule | None" = field(default=None, repr=False, compare=False)
+    rule: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         if self.outcome not in OUTCOMES:
@@ -96,7 +93,7 @@ class Verdict:
     @functools.cached_property
     def needed(self) -> str:
         """How many seeds would decide what is undecided; empty where that is not the question."""
-        return self.rule.would_decide() if self.rule else ""
+        return self.rule.would_decide() if self.rule and self.outcome == UNDECIDED else ""
 
     def effect(self, name: str) -> Effect:
         """The effect of this name. Raises KeyError, which lists the names."""

@@ -3,11 +3,13 @@
 The engine is numpy and scipy. What is decided here is how the course uses it: seeds are paired, ratios are averaged as
 logarithms, a run that blew up is counted and never dropped, and a comparison has four readings:
 
-    as claimed      an exact test on ranks (Wilcoxon's signed-rank test) has p < 0.05, and the 95 % interval of the mean
-                    (Student's t) lies on the side that is claimed
+    as claimed      an exact test on ranks (Wilcoxon's signed-rank test) has p < 0.05 on the side that is claimed, and
+                    the 95 % interval of the mean (Student's t) does not lie on the other one
     the other way   the same on the other side
     no difference   the interval lies within the margin: 5 % to either side of equal. It comes before the other two
     undecided       none of them
+
+The interval may be wide where the test is sure: if one seed is far off on the side on which all others are.
 
 ``simulation`` measures how often these intervals contain the truth, and how often the readings are wrong.
 """
@@ -90,8 +92,7 @@ def read(numbers, question: Question) -> Reading:
     else:
         p, side = signed_rank(numbers)
         seen = p < 1 - LEVEL
-        claimed = seen & (side < 0) & np.where(whole, high < 0, ~(low > 0))
-        other = seen & (side > 0) & np.where(whole, low > 0, ~(high < 0))
+        claimed, other = seen & (side < 0) & ~(low > 0), seen & (side > 0) & ~(high < 0)
         code = np.select([between, claimed, other], [2, 0, 1], 3)
     return Reading(code, p, mean, low, high)
 

@@ -19,9 +19,9 @@ from .rule import Finding, Group, Rule
 RULE = ("Where one of several is enough, it must be as claimed also after Holm's correction for all comparisons that "
         "decide the claim. Contradicted if everything of which one is enough, and something that is required, reads "
         '"the other way" or "no difference". Undecided otherwise.')
-SMALLER = ('"Smaller" and "longer" mean that a paired ratio reads "as claimed": over at least six seeds, the 95 % '
-           "interval (Student's t on logarithms) lies on that side of 1, and the exact test on ranks is below 0.05. An "
-           'interval between 1 / 1.05 and 1.05 reads "no difference" instead. ' + RULE)
+SMALLER = ('"Smaller" and "longer" mean that a paired ratio reads "as claimed": over at least six seeds, the '
+           "exact test on ranks has p below 0.05 on that side, and the 95 % interval (Student's t on logarithms) does "
+           'not lie on the other one. An interval between 1 / 1.05 and 1.05 reads "no difference" instead. ' + RULE)
 DIVERGED = " A training that diverged counts as an infinite error."
 
 
@@ -145,7 +145,7 @@ def conclude(required: Iterable[Finding | Group], enough: Iterable[Finding | Gro
     effects = found | {f.effect.name: replace(f.effect, reading="") for f in shown if f.effect.name not in found}
     return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in rule.required.leaves()), default=0),
                    budget, " ".join(filter(None, [*said, note])), required=tuple(effect.name for effect in must),
-                   main=main.effect.name if main else "", rule=rule if outcome == UNDECIDED and not lacking else None)
+                   main=main.effect.name if main else "", rule=None if lacking else rule)
 
 
 def _required(effects: Sequence[Effect]) -> str:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas
 
-from . import ledger
-from .claims import LOST, Effect, Verdict, command
+from . import ledger, simulation
+from .claims import CONTRADICTED, LOST, UNDER_CONDITIONS, Effect, Verdict, command
 from .effects import AS_CLAIMED, MIN_SEEDS, NO_DIFFERENCE, OTHER_WAY, READINGS, UNDECIDED
 from .findings import smaller
 
@@ -118,6 +118,39 @@ def overview(found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str
     return "\n".join([*lines, ":::", ""])
 
 
+def changes(found: Mapping[str, Verdict]) -> str:
+    """Every claim under the rule before and under this one, and why the two differ."""
+    rows = ([f"[{key}](#{key.lower()})", before, ledger.standing(key, found), _why(before, found[key])]
+            for key, before in ledger.earlier().outcomes.items() if key in found)
+    return table("The outcomes before and after the change of the rule", ("claim", "before", "now", "why"), rows)
+
+
+def errors(simulated: pandas.DataFrame, spread: float, freedom: int) -> str:
+    """The rule's errors and power, by number of seeds (``simulation.errors``)."""
+    rows = []
+    for seeds, of_claims in simulated.groupby("seeds"):
+        alone = [f"{simulation.single(spread, int(seeds), effect, freedom):.0%}" for effect in simulation.EFFECTS]
+        powers = [of_claims[f"power, {effect:.0%}"].median() for effect in simulation.EFFECTS]
+        wrong = max(of_claims[f"contradicted, {effect:.0%}"].max() for effect in simulation.EFFECTS)
+        rows.append([str(seeds), *alone, f"{of_claims['false'].max():.1f} %", *(f"{power:.0f} %" for power in powers),
+                     f"{wrong:.1f} %"])
+    effects = [f"{effect:.0%}" for effect in simulation.EFFECTS]
+    return table(
+        "How often the rule errs, and what it sees, by simulation",
+        ("seeds", *(f"one comparison sees {effect}" for effect in effects),
+         "a claim supported without any difference (largest of all claims)",
+         *(f"a claim supported at {effect} (median)" for effect in effects),
+         "a claim contradicted that is true (largest)"), rows)
+
+
+def coverage(simulated: pandas.DataFrame) -> str:
+    """How often intervals contain the truth (``simulation.coverage``)."""
+    rows = ([str(seeds), name, *(f"{share:.1f} %" for share in row)]
+            for (seeds, name), row in zip(simulated.index, simulated.values))
+    columns = ("seeds", "distribution", *simulated.columns)
+    return table("How often a 95 % interval contains the true mean", columns, rows)
+
+
 def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
     """What can be unfolded: criterion, effects, note, seeds, budget, chapter and the commands that repeat it."""
     statement, verdict = ledger.STATEMENTS[claim_id], found.get(claim_id)
@@ -167,6 +200,23 @@ def _claimed(verdict: Verdict) -> str:
         if readings:
             parts.append(f"{readings.count(AS_CLAIMED)} of {len(readings)} {what}" + (f" ({rest})" if rest else ""))
     return f"As claimed: {', '.join(parts)}"
+
+
+def _why(before: str, verdict: Verdict) -> str:
+    """Why a claim has another outcome than before, from its comparisons."""
+    now = verdict.outcome
+    if now == before or verdict.rule is None:
+        return "-"
+    readings = [f.effect.reading for f in verdict.rule.enough.leaves()]
+    counted = ", ".join(f"{word}: {readings.count(word)}" for word in READINGS if word in readings)
+    tested = sum(f.effect.question is not None for f in verdict.rule.comparisons)
+    if now == CONTRADICTED:
+        return f"nothing is left that could be enough ({counted})"
+    if before == UNDER_CONDITIONS:
+        floor = min(2 * 0.5**verdict.num_seeds * tested, 1.0)
+        return (f"one of {tested} comparisons is no evidence with {verdict.num_seeds} seeds, of which no corrected p "
+                f"can be below {floor:.2g}. {verdict.needed}")
+    return f"neither shown nor refuted ({counted}). {verdict.needed}"
 
 
 def _role(effect: Effect, verdict: Verdict) -> str:
