@@ -137,7 +137,7 @@ def test_rate_of_a_loss_is_the_best_over_all_data_sets():
 # The verdicts, on made-up results
 
 
-def trained(fresh=1.0, update=0.01, generation=0.005, seeds=verdicts_e02.SEEDS, **errors):
+def trained(fresh=1.0, update=0.01, generation=0.005, seeds=range(12), **errors):
     """Errors fall as 1 / sqrt(updates); ``errors`` are factors of stored sets, ``fresh`` that of fresh data."""
     rows = []
     for loss in verdicts_e02.LOSSES:
@@ -154,7 +154,7 @@ def trained(fresh=1.0, update=0.01, generation=0.005, seeds=verdicts_e02.SEEDS, 
     return pandas.DataFrame(rows)
 
 
-def measured(shuffled=1.0, in_order=0.5, seeds=verdicts_e02.SEEDS):
+def measured(shuffled=1.0, in_order=0.5, seeds=range(12)):
     """Generating takes as many seconds as sub-steps."""
     return pandas.DataFrame([
         {"variant": verdicts_e02.substeps(number), "budget": 0, "seed": seed, "generating": number * (1 + 0.01 * seed),
@@ -193,11 +193,11 @@ def test_longer_fixed_trainings_move_the_comparison_to_the_time_of_the_fresh_one
     ({"fresh": 0.1, "stored_1024": 0.1}, "supported under conditions"),
     ({"fresh": 0.1, "stored_16": 1.0, "stored_64": 0.1, "stored_256": 0.1, "stored_1024": 0.1},
      "supported under conditions"),
-    ({"fresh": 1.0}, "not supported"),  # equal at equal updates, behind at equal time
+    ({"fresh": 1.0}, "contradicted"),  # equal at equal updates, behind at equal time
 ])
 def test_sampling_verdict(factors, outcome):
     verdict = judge("C05", e02=trained(**factors), e02_throughput=measured(in_order=1e-4))
-    assert verdict.outcome == outcome and verdict.num_seeds == 6
+    assert verdict.outcome == outcome and verdict.num_seeds == 12
     assert "50%" in verdict.note  # dearer is an update with a fresh batch
 
 
@@ -217,8 +217,8 @@ def compared(equal=1.0, graph=0.0, distance=0.0):
 @pytest.mark.parametrize("values, outcome", [
     ({}, "supported"),
     ({"equal": 0.0, "distance": 1e-7}, "supported under conditions"),
-    ({"equal": 0.0, "distance": 1e-2}, "not supported"),
-    ({"graph": 1.0, "distance": 1e-2}, "not supported"),
+    ({"equal": 0.0, "distance": 1e-2}, "contradicted"),
+    ({"graph": 1.0, "distance": 1e-2}, "contradicted"),
 ])
 def test_equality_verdict(values, outcome):
     assert judge("C04", e02_equality=compared(**values)).outcome == outcome
@@ -227,14 +227,14 @@ def test_equality_verdict(values, outcome):
 def test_one_seed_with_other_weights_is_enough_against_equality():
     frame = compared()
     frame.loc[3, ["equal", "distance"]] = 0.0, 0.1
-    assert judge("C04", e02_equality=frame).outcome == "not supported"
+    assert judge("C04", e02_equality=frame).outcome == "contradicted"
 
 
 @pytest.mark.parametrize("values, outcome", [
     ({"shuffled": 100.0, "in_order": 50.0}, "supported"),
     ({"shuffled": 100.0, "in_order": 5.0}, "supported under conditions"),  # slower than one, at six sub-steps
     ({"shuffled": 2.5, "in_order": 0.1}, "supported under conditions"),  # one and two sub-steps are faster
-    ({"shuffled": 0.5, "in_order": 0.1}, "not supported"),
+    ({"shuffled": 0.5, "in_order": 0.1}, "contradicted"),
 ])
 def test_throughput_verdict(values, outcome):
     verdict = judge("C06", e02_throughput=measured(**values))

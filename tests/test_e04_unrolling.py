@@ -152,7 +152,7 @@ SCATTER, NOISE = np.array([1.0, 1.3, 0.8, 1.1, 0.6, 0.9]), np.array([1.02, 0.97,
 COST = {"ONE": 0.01, "NOG": 0.02, "WIG": 0.025}  # seconds of an update
 
 
-def made_up(error, *, growth=None, blown_up=None, seeds=6, leave_out=(), slow=1.0):
+def made_up(error, *, growth=None, blown_up=None, seeds=12, leave_out=(), slow=1.0):
     """A frame of E04: ``error(set-up, m, budget, region, is predictor)`` decides, the other metrics follow it."""
     rows = []
     for name in TRAINED:
@@ -163,11 +163,11 @@ def made_up(error, *, growth=None, blown_up=None, seeds=6, leave_out=(), slow=1.
                 row = {"variant": name, "budget": budget, "seed": seed, "diverged_at": -1,
                        "seconds_per_update": COST[kind] * (slow if kind == "WIG" else 1)}
                 for region in verdicts_e04.REGIONS:
-                    found = error(kind, int(m or 1), budget, region, "predictor" in name) * SCATTER[seed] * own
+                    found = error(kind, int(m or 1), budget, region, "predictor" in name) * SCATTER[seed % 6] * own
                     late = (growth or {}).get(kind, 10)
                     row |= {f"error.{region}": found, f"decorrelation.{region}": 3 / found,
                             f"curve.{region}": np.linspace(1, late * own, 12),
-                            f"blown_up.{region}": (blown_up or {}).get(kind, 0) * SCATTER[seed]}
+                            f"blown_up.{region}": (blown_up or {}).get(kind, 0) * SCATTER[seed % 6]}
                 rows.append(row)
     return pandas.DataFrame(rows)
 
@@ -192,7 +192,7 @@ def test_supported_if_all_is_as_claimed():
     frame = made_up(EXPECTED, **STABLE)
     for claim in ("C09", "C10", "C22"):
         verdict = outcome(claim, frame)
-        assert verdict.outcome == "supported" and verdict.num_seeds == 6, verdict
+        assert verdict.outcome == "supported" and verdict.num_seeds == 12, verdict
     effect = outcome("C09", frame).effect("error inside, WIG-3 / ONE, 24,000 updates")
     assert effect.value == pytest.approx(0.4, rel=0.02) and effect.low < effect.value < effect.high
     assert "diverged: none" in outcome("C09", frame).note
@@ -212,9 +212,9 @@ def test_c09_needs_equal_time_stability_and_every_region():
     assert outcome("C09", made_up(worse_below, **STABLE)).outcome == "supported under conditions"
 
 
-def test_c09_not_supported():
-    assert outcome("C09", made_up(by_kind({"WIG": 1.0}), **STABLE)).outcome == "not supported"
-    assert outcome("C09", made_up(by_kind({"WIG": 1.5}), **STABLE)).outcome == "not supported"
+def test_c09_contradicted():
+    assert outcome("C09", made_up(by_kind({"WIG": 1.0}), **STABLE)).outcome == "contradicted"
+    assert outcome("C09", made_up(by_kind({"WIG": 1.5}), **STABLE)).outcome == "contradicted"
 
 
 def test_c10_weighs_the_gradient_against_unrolling_alone():
@@ -222,7 +222,7 @@ def test_c10_weighs_the_gradient_against_unrolling_alone():
     assert alone.outcome == "supported under conditions"
     assert alone.effect("error inside, WIG-8 / NOG-8, 24,000 updates").holds
     assert not alone.effect("error inside, (WIG-8 / NOG-8) / (NOG-8 / ONE), 24,000 updates").holds
-    assert outcome("C10", made_up(by_kind({"NOG": 0.4, "WIG": 0.4}))).outcome == "not supported"
+    assert outcome("C10", made_up(by_kind({"NOG": 0.4, "WIG": 0.4}))).outcome == "contradicted"
 
 
 def test_c10_says_whether_the_order_flips_with_the_budget():
@@ -237,7 +237,7 @@ def test_c22_needs_specialisation_and_deterioration():
     no_widening = outcome("C22", made_up(by_kind({"WIG": 0.4}, predictor_outside=2.0), **STABLE))
     assert no_widening.outcome == "supported under conditions" and "hybrid / predictor" in no_widening.note
     neither = outcome("C22", made_up(by_kind({}, predictor_outside=1.0)))
-    assert neither.outcome == "not supported"
+    assert neither.outcome == "contradicted"
 
 
 @pytest.mark.parametrize("claim, lacking", [("C09", "WIG-8, small"), ("C10", "NOG-3"), ("C22", "predictor, ONE")])
@@ -257,7 +257,7 @@ def test_trainings_that_diverged_are_named():
 
 def test_trainings_that_diverged_do_not_set_a_number():
     """They count as lost; the ratio is that of the others, and what is left of them is only shown."""
-    frame = made_up(EXPECTED, **STABLE)
+    frame = made_up(EXPECTED, **STABLE, seeds=6)
     lost = (frame.variant == "WIG-8") & (frame.budget == 24000) & (frame.seed == 2)
     frame.loc[lost, ["error.inside", "decorrelation.inside", "diverged_at"]] = 2.0, 1.0, 5
     verdict = outcome("C09", frame)

@@ -201,7 +201,7 @@ def test_a_measurement_in_a_process_of_its_own():
         e07_cost._elsewhere(e07_cost._each, e07_cost.Variant("plain", "many"), (0,), {})
 
 
-def frame(variant, budget=1500, seeds=6, **metrics):
+def frame(variant, budget=1500, seeds=12, **metrics):
     spread = 1 + 0.02 * np.arange(seeds)
     values = {name: [value * s for s in spread] for name, value in metrics.items()}
     values |= {name: [metrics[name]] * seeds for name in ("diverged_at", "equal") if name in metrics}
@@ -237,7 +237,7 @@ def test_gradients_that_overflow_are_not_held_against_checkpointing():
     frame = costs()
     frame.loc[frame.variant.str.endswith("m=256") & (frame.seed > 2), "equal"] = 0.0  # plain and checkpointed alike
     found = verdicts_e07._equal(frame)
-    assert found.effect.value == 1 and found.effect.holds and found.num_seeds == 6
+    assert found.effect.value == 1 and found.effect.holds and found.num_seeds == 12
 
 
 def test_unequal_gradients_are_held_against_checkpointing():
@@ -248,7 +248,7 @@ def test_unequal_gradients_are_held_against_checkpointing():
 def test_a_training_that_diverged_has_an_infinite_error():
     found = trainings()
     found.loc[(found.variant == "bare, m=16") & (found.seed == 2), "diverged_at"] = 7
-    assert np.isinf(verdicts_e07.judged(found, "bare, m=16").to_numpy()).tolist() == [False, False, True] + [False] * 3
+    assert np.isinf(verdicts_e07.judged(found, "bare, m=16").to_numpy()).tolist() == [False, False, True] + [False] * 9
 
 
 def test_the_best_rate_is_chosen_on_validation_data():
@@ -272,7 +272,7 @@ def growths(rate, heat):
     rows = []
     for (variant, budget), slope in cases.items():
         rows.append(frame(variant, budget, exponent=0.07))
-        rows[-1]["adjoint"] = [np.exp(slope * (1 + 0.01 * s) * m) for s in range(6)]
+        rows[-1]["adjoint"] = [np.exp(slope * (1 + 0.01 * s) * m) for s in range(12)]
     return pandas.concat(rows)
 
 

@@ -23,8 +23,8 @@ COMPUTED = ("claims", "verdict", "performance", "status", "outcomes", "own_solve
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(f"studies/{path.stem}" for path in (ROOT / "book/studies").glob("*.md"))
 MADE_UP = Verdict("supported under conditions", (
-    Effect("diverged", 0, math.nan, math.nan, True), Effect("a [1/step] | b", 0.5, 0.4, 0.6, True),
-    Effect("c", math.nan, math.nan, math.nan, None), Effect("d", 2, 1.5, 2.5, False)), 6, "6,000 updates",
+    Effect("diverged", 0, math.nan, math.nan, "as claimed"), Effect("a [1/step] | b", 0.5, 0.4, 0.6, "as claimed"),
+    Effect("c", math.nan, math.nan, math.nan), Effect("d", 2, 0.8, 2.5, "undecided")), 6, "6,000 updates",
     "1 of 3.", Claim("C09", "", "", ("e04", "e06"), "a < b", None), remedy="Compute what is missing: do this.")
 
 
@@ -54,7 +54,7 @@ def test_what_is_not_decided_is_open():
     assert ledger.standing("C09", {"C09": MADE_UP}) == "supported under conditions"
     assert ledger.standing("C10", {"C09": MADE_UP}) == "open"
     found = ledger.counts({"C09": MADE_UP})
-    assert found == {"supported": 0, "supported under conditions": 1, "not supported": 0, "undecided": 0, "open": 25}
+    assert found == {"supported": 0, "supported under conditions": 1, "contradicted": 0, "undecided": 0, "open": 25}
     assert "**1** supported under conditions" in pages.summary({"C09": MADE_UP})
     with pytest.raises(KeyError, match="C27.*C01"):
         ledger.standing("C27", {})
@@ -69,7 +69,7 @@ def test_the_overview_has_one_row_for_every_claim():
     rows = re.findall(r"^\* - \[(C\d\d)\]\(#(c\d\d)\)\n\n    \*\*(.+)\*\*$", text, re.MULTILINE)
     assert [(key.lower(), outcome == "open") for key, _, outcome in rows] == [
         (anchor, anchor != "c09") for _, anchor, _ in rows] and len(rows) == 26
-    assert r"a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons; 6 seeds" in text
+    assert r"a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons (undecided: 1); 6 seeds" in text
     assert "Chapter: <03_unrolling>." in text and "To be decided by E15. Chapter: <14_better_updates>." in text
 
 
@@ -87,13 +87,13 @@ def test_what_a_claim_requires_is_counted_apart():
     """Required, further and shown effects of the same verdict."""
     mixed = replace(MADE_UP, required=("a [1/step] | b", "c"))
     text = pages.section("C09", {"C09": mixed}, chapter)
-    counted = "As claimed: 1 of 2 required comparisons, 1 of 2 further ones; 6 seeds"
+    counted = "As claimed: 1 of 2 required comparisons, 1 of 2 further ones (undecided: 1); 6 seeds"
     assert counted in pages.overview({"C09": mixed}, chapter)
     assert [row.rsplit("| ", 1)[1] for row in text.splitlines() if row.startswith("|")][2:] == [
         "further |", "required |", "required |", "further |"]
     alone = replace(MADE_UP, required=tuple(effect.name for effect in MADE_UP.effects))
-    assert "As claimed: 2 of 4 required comparisons; 6 seeds" in pages.items(["C09"], {"C09": alone})
-    against = replace(MADE_UP, effects=(*MADE_UP.effects[:3], replace(MADE_UP.effects[3], opposite=True)))
+    assert "As claimed: 2 of 4 required comparisons (undecided: 1); 6 seeds" in pages.items(["C09"], {"C09": alone})
+    against = replace(MADE_UP, effects=(*MADE_UP.effects[:3], replace(MADE_UP.effects[3], reading="the other way")))
     assert "As claimed: 2 of 3 comparisons (the other way: 1); 6 seeds" in pages.items(["C09"], {"C09": against})
     missing = replace(MADE_UP, effects=MADE_UP.effects[2:3], required=("c",))
     assert "No comparison is complete" in pages.items(["C09"], {"C09": missing})
@@ -124,18 +124,19 @@ def test_an_effect_that_is_missing_is_not_the_main_one():
     assert [pages.interval(effect) for effect in MADE_UP.effects[:3]] == ["0", "0.5 (0.4 ... 0.6)", "-"]
 
 
-@pytest.mark.parametrize("a, b, sign, words", [
-    (0.5 * ONES, ONES, -1, "2 times smaller"),
-    (ONES, 0.25 * ONES, 1, "4 times larger"),
-    (ONES, series(1.1, 1.0, 1.0, 1.0, 0.9, 1.1), 0, "no clear difference"),
-    (series(), ONES, None, "not computed yet"),
-    (0.5 * ONES[:5], ONES, None, "5 seeds, 6 are needed"),
-    (ONES, math.inf * ONES, -1, "smaller; blown up or diverged: 0 / 6"),
-    (0.5 * ONES, 1.0, -1, "2.02 times smaller"),
+@pytest.mark.parametrize("a, b, word, words", [
+    (0.5 * ONES, ONES, "smaller", "2 times smaller"),
+    (ONES, 0.25 * ONES, "larger", "4 times larger"),
+    (ONES, series(1.1, 1.0, 1.0, 1.0, 0.9, 1.1), "undecided", "undecided"),
+    (1.01 * ONES, ONES, "no difference", "no difference"),
+    (series(), ONES, "", "not computed yet"),
+    (0.5 * ONES[:5], ONES, "", "5 seeds, 6 are needed"),
+    (ONES, math.inf * ONES, "smaller", "smaller; blown up or diverged: 0 / 6"),
+    (0.5 * ONES, 1.0, "smaller", "2.02 times smaller"),
 ])
-def test_a_comparison_reads_as_it_came_out(a, b, sign, words):
+def test_a_comparison_reads_as_it_came_out(a, b, word, words):
     found = pages.compare("a / b", a, b)
-    assert (found.sign, found.reading) == (sign, words) and found.name == "a / b"
+    assert (found.word, found.reading) == (word, words) and found.name == "a / b"
 
 
 def test_trainings_that_diverged_are_told():
@@ -155,7 +156,7 @@ def test_comparisons_are_counted_and_listed():
 def test_a_list_of_claims_tells_standing_and_effect():
     lines = pages.items(("C09", "C10"), {"C09": MADE_UP}).splitlines()
     assert lines[0].startswith("- {ref}`C09 <c09>`: supported under conditions. Feedback through unrolled steps")
-    assert r". a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons" in lines[0]
+    assert r". a \[1/step\] \| b: 0.5 (0.4 ... 0.6). As claimed: 2 of 3 comparisons (undecided: 1)" in lines[0]
     assert lines[1].startswith("- {ref}`C10 <c10>`: open. ") and lines[1].endswith("alone.")
 
 

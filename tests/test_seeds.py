@@ -49,7 +49,7 @@ def test_a_baseline_is_one_number_for_all_seeds():
 
 def test_a_ratio_without_results_is_of_no_pairs():
     found = course.ratio(FRAME, "WIG-8", "ONE", 100)
-    assert math.isnan(found.ratio) and found.num_pairs == 0 and not found.smaller
+    assert math.isnan(found.ratio) and found.num_pairs == 0 and not found.reading
     with pytest.raises(KeyError, match=r"error\.above"):
         course.ratio(FRAME, "WIG-3", "ONE", 100, "error.above")
 

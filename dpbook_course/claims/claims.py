@@ -8,21 +8,23 @@ names the others. Verdicts are computed, never typed:
     claims.weighed()            all of them, and what is wrong: python -m dpbook_course.experiments claims
 """
 
+import functools
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas
 
 from ..experiments import results
 from ..experiments.spec import Experiment
 from ..experiments.tasks import STUDIES, StudyError, experiments, loaded, slip
-from .effects import MIN_SEEDS
+from .effects import AS_CLAIMED, MIN_SEEDS, UNDECIDED, Question
 
-SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED = "supported", "supported under conditions", "not supported"
-UNDECIDED = "undecided"
-OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, NOT_SUPPORTED, UNDECIDED)
+SUPPORTED, UNDER_CONDITIONS, CONTRADICTED = "supported", "supported under conditions", "contradicted"
+OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, CONTRADICTED, UNDECIDED)
 LOST = "blown up or diverged"  # how many seeds of the first and of the second set-up
 
 
@@ -32,26 +34,29 @@ class Effect:
 
     Attributes:
         name: what it is, such as "error inside, WIG-3 / ONE".
-        holds: whether it is as the claim says; None for a number that is only shown, or could not be computed.
+        reading: one of ``effects.READINGS``; empty for a number that is only shown, or could not be computed.
+        p: of the comparison by itself; NaN for a fact, which needs no test.
+        corrected: the same, corrected for all comparisons that decide the claim (Holm).
         blown_up: seeds of the first and of the second set-up that blew up, or whose training diverged; they are not in
             ``value``, but decide with.
-        opposite: of one that does not hold: whether the opposite is shown, by the same rule.
+        numbers, question: what ``effects.read`` has read.
     """
 
     name: str
     value: float
     low: float
     high: float
-    holds: bool | None = None
+    reading: str = ""
+    p: float = math.nan
+    corrected: float = math.nan
     blown_up: tuple[int, int] = (0, 0)
-    opposite: bool = False
+    numbers: tuple[float, ...] = field(default=(), repr=False)
+    question: Question | None = field(default=None, repr=False)
 
     @property
-    def reading(self) -> str:
-        """``yes``, ``the other way`` or ``undecided``; empty for a number that decides nothing."""
-        if self.holds is None:
-            return ""
-        return "yes" if self.holds else "the other way" if self.opposite else "undecided"
+    def holds(self) -> bool | None:
+        """Whether it is as the claim says; None for a number that decides nothing."""
+        return self.reading == AS_CLAIMED if self.reading else None
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,10 @@ class Verdict:
         note: what holds and what does not, or what is missing.
         remedy: what to run, if results are missing: set by the functions of this module.
         claim: set by the functions of this module.
-        required: the names of the effects that must all be as claimed for "supported"; of the other deciding ones, one
-            is enough for "supported under conditions". Empty for a rule of another form.
+        required: the names of the effects that must all be as claimed for "supported"; empty for a rule of another
+            form.
         main: the name of the effect that the ledger shows; empty for the first one.
+        rule: the ``rule.Rule`` that decided; None if results are missing, or for a rule of another form.
     """
 
     outcome: str
@@ -79,10 +85,16 @@ class Verdict:
     required: tuple[str, ...] = ()
     main: str = ""
     remedy: str = ""
+    rule: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         if self.outcome not in OUTCOMES:
             raise ValueError(f"Verdict: the outcome is {self.outcome!r}; it must be one of {', '.join(OUTCOMES)}")
+
+    @functools.cached_property
+    def needed(self) -> str:
+        """How many seeds would decide what is undecided; empty where that is not the question."""
+        return self.rule.would_decide() if self.rule and self.outcome == UNDECIDED else ""
 
     def effect(self, name: str) -> Effect:
         """The effect of this name. Raises KeyError, which lists the names."""
@@ -94,9 +106,9 @@ class Verdict:
     def table(self) -> pandas.DataFrame:
         """One row per effect."""
         found = pandas.DataFrame(
-            [(e.name, _number(e.value), f"{_number(e.low)} ... {_number(e.high)}", e.reading,
-              "{} / {}".format(*e.blown_up)) for e in self.effects],
-            columns=["effect", "value", "95 % interval", "as claimed", LOST])
+            [(e.name, _number(e.value), f"{_number(e.low)} ... {_number(e.high)}", e.reading, _number(e.p),
+              _number(e.corrected), "{} / {}".format(*e.blown_up)) for e in self.effects],
+            columns=["effect", "value", "95 % interval", "reading", "p", "p, corrected", LOST])
         return found if any(any(e.blown_up) for e in self.effects) else found.drop(columns=LOST)
 
     def __str__(self) -> str:
@@ -118,7 +130,7 @@ class Verdict:
     def _facts(self) -> list[str]:
         facts = [f"Seeds: {self.num_seeds}. Budget: {self.budget}."]
         if self.note or self.remedy:
-            facts.append(" ".join(filter(None, ("Note:", self.note, self.remedy))))
+            facts.append(" ".join(filter(None, ("Note:", self.note, self.needed, self.remedy))))
         if self.claim:
             facts.append("Repeat: " + "; ".join(f"`{command(name)}`" for name in self.claim.experiments))
         return facts
@@ -163,7 +175,7 @@ def judge(claim: Claim, frames: Mapping[str, pandas.DataFrame], refused: Mapping
     if verdict.outcome != UNDECIDED and verdict.num_seeds < MIN_SEEDS:
         verdict = replace(verdict, outcome=UNDECIDED, note=f"{verdict.num_seeds} seeds; a verdict needs {MIN_SEEDS}. "
                                                            f"{verdict.note}".rstrip())
-    if verdict.outcome == UNDECIDED:
+    if verdict.outcome == UNDECIDED and verdict.rule is None:
         reasons = [refused[name] for name in claim.experiments if name in refused]
         reasons += [f"There are no results of {name}: {command(name)}." for name in missing if name not in refused]
         verdict = replace(verdict, remedy=" ".join(reasons) or
@@ -268,4 +280,4 @@ def _warn(problems: Iterable[str]) -> None:
 
 
 def _number(x: float) -> str:
-    return "-" if x != x else f"{x:.3g}"
+    return "-" if math.isnan(x) else f"{x:.3g}"

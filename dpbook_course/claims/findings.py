@@ -4,33 +4,25 @@ A claim's ``decide`` is a list of findings that it requires and a list of which 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas
 
 from . import effects as statistics
-from .claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Effect, Verdict
-from .effects import MIN_SEEDS
+from .claims import OUTCOMES, SUPPORTED, Effect, Verdict
+from .effects import AS_CLAIMED, MIN_SEEDS, OTHER_WAY, READINGS, UNDECIDED, Question
+from .rule import Finding, Group, Rule
 
 # For the criteria.
-SMALLER = ('"Smaller" and "longer" mean: over at least six seeds, the 95 % interval of the geometric mean of paired '
-           "ratios lies on that side of 1, and the sign test is below 0.05.")
+RULE = ("Where one of several is enough, it must be as claimed also after Holm's correction for all comparisons that "
+        "decide the claim. Contradicted if everything of which one is enough, and something that is required, reads "
+        '"the other way" or "no difference". Undecided otherwise.')
+SMALLER = ('"Smaller" and "longer" mean that a paired ratio reads "as claimed": over at least six seeds, the '
+           "exact test on ranks has p below 0.05 on that side, and the 95 % interval (Student's t on logarithms) does "
+           'not lie on the other one. An interval between 1 / 1.05 and 1.05 reads "no difference" instead. ' + RULE)
 DIVERGED = " A training that diverged counts as an infinite error."
-
-
-class Finding(NamedTuple):
-    """One comparison and the number of seeds that it has; 0 if its results are missing.
-
-    Attributes:
-        listed: False for one that repeats a number of others: it decides, but a verdict does not list it.
-    """
-
-    effect: Effect
-    num_seeds: int
-    listed: bool = True
 
 
 def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
@@ -52,7 +44,7 @@ def judged(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> p
     """An error by seed, infinite for a training that diverged: what its last finite weights do is no result of its own.
 
     With it a comparison counts that seed as lost, against any training that did not diverge, and its ratio is that of
-    the seeds in which neither did (``statistics.paired_ratio``). A frame without ``diverged_at`` has no trainings.
+    the seeds in which neither did (``statistics.read``). A frame without ``diverged_at`` has no trainings.
     """
     values = per_seed(frame, variant, budget, metric)
     if values.empty or "diverged_at" not in frame:
@@ -67,59 +59,44 @@ def common_seeds(*series: pandas.Series) -> list[pandas.Series]:
 
 
 def smaller(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
-    """That ``a`` is smaller than ``b``, as a paired ratio a/b; b may be one number (a baseline without seeds).
-
-    It holds if the interval lies below 1 and the sign test below 0.05 (``PairedRatio.smaller``); the opposite is shown
-    if that is true of b/a.
-    """
+    """That ``a`` is smaller than ``b``, as a paired ratio a/b; b may be one number (a baseline without seeds)."""
     a, b = _pairs(a, b)
     if a.empty:
         return _missing(name)
-    found = statistics.paired_ratio(a, b)
-    holds = found.smaller if found.num_pairs >= MIN_SEEDS else None
-    opposite = holds is False and statistics.paired_ratio(b, a).smaller
-    blown_up = (found.blown_up_a, found.blown_up_b)
-    return Finding(Effect(name, found.ratio, found.low, found.high, holds, blown_up, opposite), found.num_pairs)
+    lost = [int((~np.isfinite(x)).sum()) for x in (a, b)]
+    return _read(name, statistics.log_ratios(a, b), statistics.RATIO, math.exp, tuple(lost))
 
 
-def lower(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
-    """That ``a`` is below ``b``, as a paired difference a - b of what can be zero, such as a fraction of blow-ups.
-
-    It holds if the interval lies below 0 and the sign test, without ties, below 0.05; the opposite is shown if that is
-    true of b - a.
-    """
+def lower(name: str, a: pandas.Series, b: pandas.Series | float, question: Question = statistics.FRACTION) -> Finding:
+    """That ``a`` is below ``b``, as a paired difference a - b of what can be zero, such as a fraction of blow-ups."""
     a, b = _pairs(a, b)
-    if a.empty:
-        return _missing(name)
-    found = statistics.mean_interval(a - b)
-    powers, ones = np.exp(a - b), np.ones(len(a))  # their sign test is that of the differences
-    holds = found.high < 0 and statistics.paired_ratio(powers, ones).smaller if len(a) >= MIN_SEEDS else None
-    opposite = holds is False and found.low > 0 and statistics.paired_ratio(ones, powers).smaller
-    return Finding(Effect(name, *found, holds, opposite=opposite), len(a))
+    return _missing(name) if a.empty else _read(name, a - b, question, float)
 
 
 def between(name: str, values: pandas.Series, low: float, high: float) -> Finding:
     """That the geometric mean of one positive number per seed lies between two limits.
 
-    The mean alone decides, also where its interval crosses a limit: an estimate, with no test behind it. The opposite
-    is shown only by interval and sign test: that the number lies below the lower limit, or above the upper one.
+    As claimed if its 95 % interval does; the other way if the interval lies outside, undecided if it crosses a limit.
     """
     if values.empty or not np.isfinite(values).all():
         return _missing(name)
-    found = statistics.geometric_mean_interval(values)
-    holds = low <= found.value <= high if len(values) >= MIN_SEEDS else None
-    outside = (values, np.full(len(values), low)), (np.full(len(values), high), values)
-    opposite = holds is False and any(statistics.paired_ratio(*pair).smaller for pair in outside)
-    return Finding(Effect(name, *found, holds, opposite=opposite), len(values))
+    return _read(name, np.log(values), Question(math.log(low), math.log(high), inside=True), math.exp)
 
 
-def all_of(findings: Iterable[Finding], listed: bool = True) -> Finding:
-    """Several as one, which holds if all do: the one that is missing, or else the largest value."""
-    findings = list(findings)
-    weakest = max(findings, key=lambda f: (f.num_seeds == 0, f.effect.value))
-    known = [f.effect.holds for f in findings]
-    return Finding(replace(weakest.effect, holds=None if None in known else all(known)),
-                   min(f.num_seeds for f in findings), listed)
+def fact(name: str, value: float, holds: bool, num_seeds: int) -> Finding:
+    """A number that is what it is, without a test: a count of trainings, or whether weights are equal."""
+    reading = (AS_CLAIMED if holds else OTHER_WAY) if num_seeds >= MIN_SEEDS else ""
+    return Finding(Effect(name, value, math.nan, math.nan, reading), num_seeds)
+
+
+def all_of(findings: Iterable["Finding | Group"]) -> Group:
+    """Several as one, which holds if all do, and is refuted if one is."""
+    return Group(tuple(findings), together=True)
+
+
+def any_of(findings: Iterable["Finding | Group"]) -> Group:
+    """Several as one, which holds if one does after the correction, and is refuted if all are."""
+    return Group(tuple(findings), together=False)
 
 
 def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: str, budgets_b: Sequence[int],
@@ -140,45 +117,75 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
     return tuple(values[:0] if empty else values for values in found)
 
 
-def conclude(required: Iterable[Finding], enough: Iterable[Finding], budget: str, *, shown: Iterable[Finding] = (),
-             note: str = "", main: Finding | None = None) -> Verdict:
+def conclude(required: Iterable[Finding | Group], enough: Iterable[Finding | Group], budget: str, *,
+             shown: Iterable[Finding] = (), note: str = "", main: Finding | None = None) -> Verdict:
     """The rule of the course's verdicts.
 
-    undecided: a required finding lacks results or has fewer than six seeds. supported: all required ones hold.
-    supported under conditions: one of those in ``enough`` holds. The note says which required ones do not hold, and of
-    which of them the opposite is shown.
-    not supported: otherwise.
+    undecided: a required finding lacks results or has fewer than six seeds. supported: all required ones hold; since
+    none may fail, their number needs no correction. supported under conditions: one of those in ``enough`` holds, also
+    after Holm's correction for all comparisons that decide. contradicted: all of those in ``enough``, and one of the
+    required ones, read the other way or no difference. undecided: otherwise.
 
     Args:
         shown: further numbers that decide nothing.
         main: the one that the ledger shows; by default the first.
     """
-    required, enough = list(required), list(enough)
-    lacking = [f.effect.name for f in required if f.num_seeds < MIN_SEEDS or f.effect.holds is None]
-    failing = [f.effect for f in required if f.effect.holds is False]
+    rule = Rule(all_of(required), any_of(enough))
+    found = {f.effect.name: f.effect for f in rule.comparisons}
+    p = rule.corrected({name: effect.p for name, effect in found.items()})
+    found = {name: replace(effect, corrected=float(p[name])) for name, effect in found.items()}
+    must, may = ([found[f.effect.name] for f in leaves]
+                 for leaves in (rule.required.leaves(together=True), rule.enough.leaves()))
+    lacking = [f.effect.name for f in rule.required.leaves() if not f.effect.reading]
     if lacking:
-        outcome, said = UNDECIDED, f"missing, or fewer than {MIN_SEEDS} seeds: {_listed(lacking)}."
-    elif not failing:
-        outcome, said = SUPPORTED, f"all {len(required)} required comparisons are as claimed."
+        outcome, said = UNDECIDED, [f"missing, or fewer than {MIN_SEEDS} seeds: {_listed(lacking)}."]
     else:
-        outcome = UNDER_CONDITIONS if any(f.effect.holds for f in enough) else NOT_SUPPORTED
-        verb = "is" if len(failing) == 1 else "are"
-        by_reading = {word: [e.name for e in failing if e.reading == word] for word in ("the other way", "undecided")}
-        listed = (f"{word.capitalize()}: {_listed(names)}." for word, names in by_reading.items() if names)
-        said = f"{len(failing)} of {len(required)} required comparisons {verb} not as claimed. {' '.join(listed)}"
-    effects = {f.effect.name: f.effect for f in required}
-    for finding in (*enough, *(Finding(replace(f.effect, holds=None, opposite=False), f.num_seeds) for f in shown)):
-        if finding.listed:
-            effects.setdefault(finding.effect.name, finding.effect)
-    return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in required), default=0), budget,
-                   f"{said} {note}".rstrip(), required=tuple(f.effect.name for f in required),
-                   main=main.effect.name if main else "")
+        outcome = OUTCOMES[int(rule.outcome({name: effect.reading for name, effect in found.items()}, p))]
+        said = [_required(must) if must else "", _enough(may) if may and outcome != SUPPORTED else ""]
+    effects = found | {f.effect.name: replace(f.effect, reading="") for f in shown if f.effect.name not in found}
+    return Verdict(outcome, tuple(effects.values()), min((f.num_seeds for f in rule.required.leaves()), default=0),
+                   budget, " ".join(filter(None, [*said, note])), required=tuple(effect.name for effect in must),
+                   main=main.effect.name if main else "", rule=None if lacking else rule)
+
+
+def _required(effects: Sequence[Effect]) -> str:
+    """Which of those that must all hold do not."""
+    failing = {word: [e.name for e in effects if e.reading == word] for word in READINGS if word != AS_CLAIMED}
+    number = sum(map(len, failing.values()))
+    if not number:
+        return f"all {len(effects)} required comparisons are as claimed."
+    listed = (f"{word.capitalize()}: {_listed(names)}." for word, names in failing.items() if names)
+    verb = "is" if number == 1 else "are"
+    return " ".join([f"{number} of {len(effects)} required comparisons {verb} not as claimed.", *listed])
+
+
+def _enough(effects: Sequence[Effect]) -> str:
+    """How those read of which one may be enough, and whether one of them outlasts the correction."""
+    effects = list({effect.name: effect for effect in effects}.values())
+    held = [e.corrected for e in effects if e.reading == AS_CLAIMED]
+    others = ", ".join(f"{word}: {number}" for word in READINGS if word != AS_CLAIMED
+                       if (number := sum(e.reading == word for e in effects)))
+    tested = [p for p in held if not math.isnan(p)]
+    best = f"; the smallest corrected p among these is {min(tested):.2g}" if tested else ""
+    return (f"Of {len(effects)} comparisons of which one or some are enough for \"under conditions\", {len(held)} "
+            f"{'is' if len(held) == 1 else 'are'} as claimed by {'itself' if len(held) == 1 else 'themselves'}"
+            f"{best}{f' ({others})' if others else ''}.")
 
 
 def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:
     if not isinstance(b, pandas.Series):
         b = pandas.Series(float(b), a.index)
     return common_seeds(a, b)
+
+
+def _read(name: str, numbers: Sequence[float], question: Question, scale: Callable[[float], float],
+          lost: tuple[int, int] = (0, 0)) -> Finding:
+    """What one number per seed says; ``scale`` turns them into what is shown."""
+    found = statistics.read(numbers, question)
+    reading = READINGS[int(found.code)] if len(numbers) >= MIN_SEEDS else ""
+    shown = [scale(float(x)) for x in (found.mean, found.low, found.high)]
+    return Finding(Effect(name, *shown, reading, float(found.p), blown_up=lost, numbers=tuple(map(float, numbers)),
+                          question=question), len(numbers))
 
 
 def _missing(name: str) -> Finding:

@@ -3,8 +3,11 @@
 A claim that an experiment decides (``claims.Claim``) takes its text from here.
 """
 
+import functools
+import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from .claims import OUTCOMES, Verdict
@@ -117,6 +120,28 @@ STATEMENTS = {statement.id: statement for statement in (
     Statement("C26", "Better update directions than plain gradients exist for these problems", ("E15",),
               "14_better_updates"),
 )}
+
+
+class Earlier(NamedTuple):
+    """What the rule before the present one said.
+
+    Attributes:
+        until: the day on which it was changed, after results had been seen.
+        rule: its wording.
+        readings: how many comparisons read how.
+        outcomes: of the claims.
+    """
+
+    until: str
+    rule: str
+    readings: dict[str, int]
+    outcomes: dict[str, str]
+
+
+@functools.cache
+def earlier() -> Earlier:
+    """The outcomes before the rule was changed, from ``earlier.json``: stored, since no code computes them any more."""
+    return Earlier(**json.loads(Path(__file__).with_name("earlier.json").read_text(encoding="utf-8")))
 
 
 def standing(claim_id: str, found: Mapping[str, Verdict]) -> str:

@@ -7,56 +7,44 @@ from typing import NamedTuple
 
 import pandas
 
-from . import ledger
-from .claims import LOST, Effect, Verdict, command
-from .effects import MIN_SEEDS
-from .findings import Finding, smaller
+from . import ledger, simulation
+from .claims import CONTRADICTED, LOST, UNDER_CONDITIONS, Effect, Verdict, command
+from .effects import AS_CLAIMED, MIN_SEEDS, NO_DIFFERENCE, OTHER_WAY, READINGS, UNDECIDED
+from .findings import smaller
 
 MISSING = "not computed yet"
 
 
 class Comparison(NamedTuple):
-    """A ratio a / b of paired results, read in both directions by the rule of the course.
+    """A ratio a / b of paired results, read in both directions by the rule of the course."""
 
-    Attributes:
-        forth: that a is smaller than b.   back: that b is smaller than a.
-    """
-
-    forth: Finding
-    back: Finding
+    effect: Effect
+    num_seeds: int
 
     @property
     def name(self) -> str:
-        return self.forth.effect.name
+        return self.effect.name
 
     @property
-    def sign(self) -> int | None:
-        """-1: a is smaller; 1: larger; 0: no clear difference; None: not computed, or fewer than six seeds."""
-        if self.forth.num_seeds < MIN_SEEDS:
-            return None
-        return int(bool(self.back.effect.holds)) - int(bool(self.forth.effect.holds))
+    def word(self) -> str:
+        """How a compares with b: smaller, larger, no difference, undecided; empty if it is not known yet."""
+        return {AS_CLAIMED: "smaller", OTHER_WAY: "larger"}.get(self.effect.reading, self.effect.reading)
 
     @property
     def reading(self) -> str:
         """The same in words, with the factor."""
-        value = self.forth.effect.value
-        if self.sign is None:
-            return MISSING if not self.forth.num_seeds else f"{self.forth.num_seeds} seeds, {MIN_SEEDS} are needed"
-        if self.sign == 0:
-            words = "no clear difference"
-        elif math.isnan(value):
-            words = "smaller" if self.sign < 0 else "larger"
-        else:
-            words = f"{1 / value:.3g} times smaller" if self.sign < 0 else f"{value:.3g} times larger"
-        a, b = self.forth.effect.blown_up
+        value, (a, b) = self.effect.value, self.effect.blown_up
+        if not self.word:
+            return MISSING if not self.num_seeds else f"{self.num_seeds} seeds, {MIN_SEEDS} are needed"
+        words = self.word
+        if words in ("smaller", "larger") and not math.isnan(value):
+            words = f"{1 / value if words == 'smaller' else value:.3g} times {words}"
         return f"{words}; {LOST}: {a} / {b}" if a or b else words
 
 
 def compare(name: str, a: pandas.Series, b: pandas.Series | float) -> Comparison:
     """``a`` against ``b``, seed by seed (``findings.smaller``); empty series are results that are missing."""
-    if not isinstance(b, pandas.Series):
-        b = pandas.Series(float(b), a.index)
-    return Comparison(smaller(name, a, b), smaller(name, b, a))
+    return Comparison(*smaller(name, a, b))
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -69,15 +57,16 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
 def comparisons(caption: str, found: Iterable[Comparison]) -> str:
     """One row per comparison: the ratio with its interval, and how to read it."""
     return table(caption, ("compared", "ratio (95 % interval)", "reading"),
-                 ([plain(one.name), interval(one.forth.effect), one.reading] for one in found))
+                 ([plain(one.name), interval(one.effect), one.reading] for one in found))
 
 
 def tally(found: Iterable[Comparison]) -> str:
     """``smaller in 2 of 5 comparisons, larger in 3``."""
-    signs = [one.sign for one in found]
-    words = {-1: "smaller", 1: "larger", 0: "not clearly different", None: MISSING}
-    parts = [f"{text} in {signs.count(sign)}" for sign, text in words.items() if sign in signs]
-    return ", ".join([f"{parts[0]} of {len(signs)} comparisons", *parts[1:]])
+    words = [one.word for one in found]
+    texts = {"smaller": "smaller", "larger": "larger", NO_DIFFERENCE: "not different", UNDECIDED: "undecided",
+             "": MISSING}
+    parts = [f"{text} in {words.count(word)}" for word, text in texts.items() if word in words]
+    return ", ".join([f"{parts[0]} of {len(words)} comparisons", *parts[1:]])
 
 
 def interval(effect: Effect) -> str:
@@ -129,6 +118,39 @@ def overview(found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str
     return "\n".join([*lines, ":::", ""])
 
 
+def changes(found: Mapping[str, Verdict]) -> str:
+    """Every claim under the rule before and under this one, and why the two differ."""
+    rows = ([f"[{key}](#{key.lower()})", before, ledger.standing(key, found), _why(before, found[key])]
+            for key, before in ledger.earlier().outcomes.items() if key in found)
+    return table("The outcomes before and after the change of the rule", ("claim", "before", "now", "why"), rows)
+
+
+def errors(simulated: pandas.DataFrame, spread: float, freedom: int) -> str:
+    """The rule's errors and power, by number of seeds (``simulation.errors``)."""
+    rows = []
+    for seeds, of_claims in simulated.groupby("seeds"):
+        alone = [f"{simulation.single(spread, int(seeds), effect, freedom):.0%}" for effect in simulation.EFFECTS]
+        powers = [of_claims[f"power, {effect:.0%}"].median() for effect in simulation.EFFECTS]
+        wrong = max(of_claims[f"contradicted, {effect:.0%}"].max() for effect in simulation.EFFECTS)
+        rows.append([str(seeds), *alone, f"{of_claims['false'].max():.1f} %", *(f"{power:.0f} %" for power in powers),
+                     f"{wrong:.1f} %"])
+    effects = [f"{effect:.0%}" for effect in simulation.EFFECTS]
+    return table(
+        "How often the rule errs, and what it sees, by simulation",
+        ("seeds", *(f"one comparison sees {effect}" for effect in effects),
+         "a claim supported without any difference (largest of all claims)",
+         *(f"a claim supported at {effect} (median)" for effect in effects),
+         "a claim contradicted that is true (largest)"), rows)
+
+
+def coverage(simulated: pandas.DataFrame) -> str:
+    """How often intervals contain the truth (``simulation.coverage``)."""
+    rows = ([str(seeds), name, *(f"{share:.1f} %" for share in row)]
+            for (seeds, name), row in zip(simulated.index, simulated.values))
+    columns = ("seeds", "distribution", *simulated.columns)
+    return table("How often a 95 % interval contains the true mean", columns, rows)
+
+
 def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
     """What can be unfolded: criterion, effects, note, seeds, budget, chapter and the commands that repeat it."""
     statement, verdict = ledger.STATEMENTS[claim_id], found.get(claim_id)
@@ -142,7 +164,7 @@ def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str]
         lines += [f"*Criterion.* {plain(verdict.claim.criterion)}", "",
                   f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", ""]
         if verdict.note:
-            lines += [f"*Note.* {plain(verdict.note)}", ""]
+            lines += [f"*Note.* {plain(' '.join(filter(None, (verdict.note, verdict.needed))))}", ""]
         if rows:
             lines.append(table(f"{claim_id}: all effects", [*verdict.table().columns, "role"], rows))
         lines += ["To repeat it:", "", f"```bash\n{repeat}\n```"]
@@ -174,17 +196,33 @@ def _claimed(verdict: Verdict) -> str:
     counted = {"required comparisons": required, "further ones" if required else "comparisons": others}
     parts = []
     for what, readings in counted.items():
-        against = readings.count("the other way")
+        rest = ", ".join(f"{word}: {readings.count(word)}" for word in READINGS[1:] if word in readings)
         if readings:
-            parts.append(f"{readings.count('yes')} of {len(readings)} {what}"
-                         + (f" (the other way: {against})" if against else ""))
+            parts.append(f"{readings.count(AS_CLAIMED)} of {len(readings)} {what}" + (f" ({rest})" if rest else ""))
     return f"As claimed: {', '.join(parts)}"
+
+
+def _why(before: str, verdict: Verdict) -> str:
+    """Why a claim has another outcome than before, from its comparisons."""
+    now = verdict.outcome
+    if now == before or verdict.rule is None:
+        return "-"
+    readings = [f.effect.reading for f in verdict.rule.enough.leaves()]
+    counted = ", ".join(f"{word}: {readings.count(word)}" for word in READINGS if word in readings)
+    tested = sum(f.effect.question is not None for f in verdict.rule.comparisons)
+    if now == CONTRADICTED:
+        return f"nothing is left that could be enough ({counted})"
+    if before == UNDER_CONDITIONS:
+        floor = min(2 * 0.5**verdict.num_seeds * tested, 1.0)
+        return (f"one of {tested} comparisons is no evidence with {verdict.num_seeds} seeds, of which no corrected p "
+                f"can be below {floor:.2g}. {verdict.needed}")
+    return f"neither shown nor refuted ({counted}). {verdict.needed}"
 
 
 def _role(effect: Effect, verdict: Verdict) -> str:
     if effect.name in verdict.required:
         return "required"
-    return "shown" if effect.holds is None else "further" if verdict.required else "deciding"
+    return "shown" if not effect.reading else "further" if verdict.required else "deciding"
 
 
 def _where(statement: ledger.Statement, chapter: Callable[[str], str], decided: bool) -> str:

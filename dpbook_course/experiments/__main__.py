@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="the experiments, and what is stored of them")
     run = commands.add_parser("run", help="compute what is missing of an experiment; interrupt it whenever you like")
     check = commands.add_parser("check", help="repeat a cheap part of an experiment and compare it with what is stored")
-    commands.add_parser("claims", help="the verdicts on the course's claims, with effects, intervals and seeds")
+    commands.add_parser("claims", help="the verdicts on the claims: readings, corrected p-values, intervals, seeds")
     for command in (run, check):
         command.add_argument("id", metavar="ID", help="an experiment of the list, such as e04")
     run.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the study's")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pandas
 
 from ...claims.claims import Claim, Verdict
-from ...claims.findings import conclude, per_seed, smaller
+from ...claims.findings import RULE, conclude, per_seed, smaller
 from ...claims.ledger import STATEMENTS
 from .design import SOLVERS, TOLERANCE
 
@@ -32,6 +32,5 @@ CLAIMS = {"C01": Claim(
     "parameter, and (2) for the gradient by the weights of a network that stands before the solver in a chain of two "
     "steps, which is what tells the network how its output changes the simulated outcome. Supported under conditions "
     "if this holds for some of them. 'Below' means: over at least six seeds, each with its own states, parameters, "
-    "weights and directions, the 95 % interval of the geometric mean lies below, and the sign test is below 0.05: with "
-    "six seeds, in all of them.",
+    "weights and directions, the exact test on ranks has p below 0.05: with six seeds, in all of them. " + RULE,
     decide_gradients)}

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pandas
 
 from ...claims import effects as statistics
-from ...claims.claims import Claim, Effect, Verdict
-from ...claims.findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
+from ...claims.claims import Claim, Verdict
+from ...claims.findings import RULE, SMALLER, Finding, all_of, conclude, fact, per_seed, smaller
 from ...claims.ledger import STATEMENTS
 from .design import BUDGETS, EQUALITY_BUDGET, LONGER, LOSSES, SEEDS, SIZES, SUBSTEPS, substeps
 
@@ -89,7 +89,7 @@ def decide_equality(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     required = [_mean("one step: fraction of seeds with equal weights", equal, equal == 1),
                 _mean("one step: fraction with a graph of what enters N", graph, graph == 0)]
     enough = [_mean("one step: relative distance of the weights", distance, distance <= ROUNDING)]
-    control = [_mean(f"four steps: {text}", per_seed(frame, "four steps", EQUALITY_BUDGET, name))
+    control = [_mean(f"four steps: {text}", per_seed(frame, "four steps", EQUALITY_BUDGET, name), graph == graph)
                for name, text in (("equal", "fraction of seeds with equal weights"),
                                   ("graph", "fraction with a graph of what enters N"),
                                   ("distance", "relative distance of the weights"))]
@@ -112,15 +112,14 @@ def decide_sampling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         for size, longer in LONGER.items():
             shown.append(smaller(f"error inside, fresh / {size} stored, {loss}, time of {LAST:,} fresh updates",
                                  *at_equal_time(frame, cost, size, loss, "error.inside", (longer,))))
-    joined = {key: all_of(findings, listed=False) for key, findings in found.items()}
-    won = [f"{size} ({loss})" for (size, loss), finding in joined.items() if finding.effect.holds]
+    won = [f"{size} ({loss})" for (size, loss), findings in found.items() if all(f.effect.holds for f in findings)]
     study = frame[frame.budget.isin(BUDGETS)]
     blown = sum((study[f"blown_up.{region}"] > 0).sum() for region in ("inside", "edge", "outside") if len(study))
     note = f"All three errors are smaller than with fixed sets of: {', '.join(won) or 'no size'}."
     if all(times.values()):
         extra = ", ".join(f"{cost.fresh / cost.update - 1:.0%} ({loss})" for loss, cost in times.items())
         note += f" Fresh data makes an update dearer by {extra}."
-    return conclude([f for findings in found.values() for f in findings], joined.values(),
+    return conclude([f for findings in found.values() for f in findings], map(all_of, found.values()),
                     f"the time of {LAST:,} updates with a fixed set", shown=shown,
                     note=f"{note} Trained networks with a roll-out that blew up: {blown}.")
 
@@ -143,11 +142,9 @@ def decide_throughput(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     return conclude(required, others, "one sample", note=note)
 
 
-def _mean(name: str, values: pandas.Series, holds: pandas.Series | None = None) -> Finding:
-    """The mean over seeds, without an interval; it holds if it does in each seed."""
-    mean = float(values.mean()) if len(values) else float("nan")
-    decided = None if holds is None or values.empty else bool(holds.all())
-    return Finding(Effect(name, mean, float("nan"), float("nan"), decided), len(values))
+def _mean(name: str, values: pandas.Series, holds: pandas.Series) -> Finding:
+    """The mean over seeds; it holds if it does in each seed."""
+    return fact(name, float(values.mean()), bool(holds.all()), len(values))
 
 
 def _claim(claim_id: str, **rest) -> Claim:
@@ -159,7 +156,8 @@ CLAIMS = {claim.id: claim for claim in (
            criterion="One-step training of N, 100 updates: on outputs of P that were stored on disk, and with P in the "
            "chain on the same fresh samples. Supported if in each of six seeds all weights are equal, bit for bit, and "
            "what enters N has no graph. Supported under conditions if they differ by at most 1e-5 of their norm. The "
-           "same with four steps is shown as a control: it feeds outputs of N to P.", decide=decide_equality),
+           "same with four steps is shown as a control: it feeds outputs of N to P. Neither needs a test. " + RULE,
+           decide=decide_equality),
     _claim("C05", experiments=("e02", "e02_throughput"),
            criterion="Fixed sets of 16, 64, 256 and 1,024 trajectories, with a supervised and a DP loss, against fresh "
            "ones. Equal cost: the time that the fixed set takes to be generated, written, read once, and for 6,000 "

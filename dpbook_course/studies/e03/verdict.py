@@ -11,8 +11,8 @@ import numpy as np
 import pandas
 
 from ...claims.claims import Claim, Effect, Verdict
-from ...claims.effects import MIN_SEEDS
-from ...claims.findings import SMALLER, Finding, between, common_seeds, conclude, per_seed, smaller
+from ...claims.effects import AS_CLAIMED, MIN_SEEDS, OTHER_WAY, UNDECIDED
+from ...claims.findings import RULE, SMALLER, Finding, between, common_seeds, conclude, per_seed, smaller
 from ...claims.ledger import STATEMENTS
 
 SMALL = ("size 1e-08", "size 1e-06", "size 0.0001")  # those with a phase of exponential growth
@@ -40,7 +40,7 @@ def networks(frame: pandas.DataFrame, budget: int) -> pandas.DataFrame:
 def explained(frame: pandas.DataFrame, budget: int, lost: bool = True) -> Finding:
     """That the one-step error explains less than half of the variance of the time to decorrelation.
 
-    The share decides, as in ``between``. It has no sign test, so the opposite is never shown.
+    Its interval decides, by drawing networks with replacement.
 
     Args:
         lost: with the trainings that diverged, which have no other error than that of their last finite weights.
@@ -55,8 +55,9 @@ def explained(frame: pandas.DataFrame, budget: int, lost: bool = True) -> Findin
     generator = np.random.default_rng(0)
     drawn = [_share(x.to_numpy()[i], y.to_numpy()[i]) for i in generator.integers(0, len(x), (2000, len(x)))]
     value, num_seeds = _share(x.to_numpy(), y.to_numpy()), chosen.seed.nunique()
-    holds = value < 0.5 if num_seeds >= MIN_SEEDS else None
-    return Finding(Effect(name, value, *map(float, np.quantile(drawn, (0.025, 0.975))), holds), num_seeds)
+    low, high = map(float, np.quantile(drawn, (0.025, 0.975)))
+    reading = AS_CLAIMED if high < 0.5 else OTHER_WAY if low > 0.5 else UNDECIDED
+    return Finding(Effect(name, value, low, high, reading if num_seeds >= MIN_SEEDS else ""), num_seeds)
 
 
 def _share(x: np.ndarray, y: np.ndarray) -> float:
@@ -118,10 +119,11 @@ CLAIMS = {claim.id: claim for claim in (
         "leading Lyapunov exponent of the same trajectories; (2) a tenfold smaller perturbation gains ln(10) / "
         "exponent steps until decorrelation, within 20 %; (3) among all trained hybrids of E04 with equal budget and "
         "network, at 1,500 and at 6,000 updates, the logarithm of the one-step error explains less than half of the "
-        "variance of the time to decorrelation. Supported under conditions if (1) holds for one size. The estimate "
-        "alone decides whether a number is within a limit, the geometric mean over the seeds in (1) and (2) and the "
-        "share in (3): its interval is shown, and may cross the limit. Trainings that diverged are among those of (3), "
-        "with their last finite weights; the share without them is shown.",
+        "variance of the time to decorrelation. Supported under conditions if (1) holds for one size. A number is "
+        "within its limits if its 95 % interval is: that of the geometric mean over the seeds (Student's t) in (1) and "
+        "(2), and that of the share over the networks (bootstrap) in (3); the other way, if the interval is outside. "
+        "Trainings that diverged are among those of (3), with their last finite weights; the share without them is "
+        "shown. " + RULE,
         decide_growth),
     Claim(
         "C08", STATEMENTS["C08"].text, "03_unrolling",

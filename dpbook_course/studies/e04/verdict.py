@@ -4,10 +4,10 @@ Expected from the literature: WIG before ONE at every budget; NOG behind ONE wit
 before it otherwise; WIG before NOG, by 20 % to a factor of six of the mean squared error. Of the gain over ONE this is
 the larger part in two of four published cases, half of it in one and the smaller part in one.
 
-Trainings that diverged: one rule here and in E07 (``findings.judged``). In a sign test such a seed is worse than any
-that did not diverge, and a ratio is that of the seeds in which neither training did. E04 first took the error of the
-last finite weights instead, at which a cap on large errors set the number; the rule changed no outcome. Fractions of
-roll-outs that blow up, which are bounded, are still those of the last finite weights.
+Trainings that diverged: one rule here and in E07 (``findings.judged``). In a test on ranks such a seed is worse than
+any that did not diverge, and a ratio is that of the seeds in which neither training did. E04 first took the error of
+the last finite weights instead, at which a cap on large errors set the number; the rule changed no outcome. Fractions
+of roll-outs that blow up, which are bounded, are still those of the last finite weights.
 
 Source: list2025.
 """

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 import pandas
 
-from ...claims.claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, Claim, Verdict
-from ...claims.effects import MIN_SEEDS
-from ...claims.findings import Finding, common_seeds, per_seed, smaller
+from ...claims.claims import Claim, Verdict
+from ...claims.findings import SMALLER, Finding, all_of, any_of, common_seeds, conclude, per_seed, smaller
 from ...claims.ledger import STATEMENTS
 from .design import BUDGETS
 
@@ -44,23 +43,18 @@ def decide_coupling(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     frame = frames["e05"]
     found = {(coupling, training, region, budget): coupling_ratio(frame, coupling, training, budget, region)
              for coupling in OTHERS for training in TRAININGS for region in REGIONS for budget in BUDGETS}
-    effects = tuple(found[key].effect for key in found if key[3] == BUDGETS[-1])
-    num_seeds, budget = min(f.num_seeds for f in found.values()), f"{BUDGETS[-1]:,} updates, and {BUDGETS[0]:,}"
-    if num_seeds < MIN_SEEDS:
-        return Verdict(UNDECIDED, effects, num_seeds, budget, "results are missing, or fewer than six seeds.")
-
-    def wins(coupling: str, training: str, region: str) -> bool:
-        return all(found[coupling, training, region, budget].effect.holds for budget in BUDGETS)
-
-    settings = {coupling: [(training, region) for training in TRAININGS for region in REGIONS
-                           if wins(coupling, training, region)] for coupling in OTHERS}
-    inside = [all((training, "inside") in settings[coupling] for training in TRAININGS) for coupling in OTHERS]
-    outcome = SUPPORTED if any(inside) else UNDER_CONDITIONS if any(settings.values()) else NOT_SUPPORTED
+    settings = {coupling: {(training, region): [found[coupling, training, region, budget] for budget in BUDGETS]
+                           for training in TRAININGS for region in REGIONS} for coupling in OTHERS}
+    won = {coupling: [setting for setting, both in of_coupling.items() if all(f.effect.holds for f in both)]
+           for coupling, of_coupling in settings.items()}
+    inside = [all_of(f for training in TRAININGS for f in settings[coupling][training, "inside"])
+              for coupling in OTHERS]
+    elsewhere = [all_of(both) for of_coupling in settings.values() for both in of_coupling.values()]
     total = len(TRAININGS) * len(REGIONS)
     note = "Settings, of training and region, with a smaller error at both budgets: " + "; ".join(
-        f"{coupling} {len(won)} of {total}" + (f" ({_listed(won)})" if 0 < len(won) < total else "")
-        for coupling, won in settings.items()) + "."
-    return Verdict(outcome, effects, num_seeds, budget, note)
+        f"{coupling} {len(places)} of {total}" + (f" ({_listed(places)})" if 0 < len(places) < total else "")
+        for coupling, places in won.items()) + "."
+    return conclude([any_of(inside)], elsewhere, f"{BUDGETS[-1]:,} updates, and {BUDGETS[0]:,}", note=note)
 
 
 def _listed(settings: list[tuple[str, str]]) -> str:
@@ -75,6 +69,5 @@ CLAIMS = {"C11": Claim(
     "forms of additive coupling (after P, before P, after P times dt, on the right-hand side) the one with the "
     "smallest error counts, seed by seed. Supported if one of the multiplicative couplings, the learnt viscosity or "
     "the learnt interpolation is better inside with both trainings. Supported under conditions if one of them is "
-    "better in another setting. 'Smaller' means: over at least six seeds, the 95 % interval of the geometric mean of "
-    "paired ratios lies below 1, and the sign test is below 0.05.",
+    "better in another setting. " + SMALLER,
     decide_coupling)}

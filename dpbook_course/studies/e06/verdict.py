@@ -10,7 +10,7 @@ from ...claims.claims import Claim, Verdict
 from ...claims.comparisons import WORDS
 from ...claims.findings import SMALLER, Finding, all_of, conclude, per_seed, smaller
 from ...claims.ledger import STATEMENTS
-from .design import BUDGETS, SEEDS
+from .design import BUDGETS
 
 LAST = BUDGETS[-1]
 SHARED = {"WIG-8": "every step, WIG", "NOG-8": "every step, NOG", "TERMINAL-8": "terminal, WIG",
@@ -22,11 +22,11 @@ POLICIES = ("WIG", "NOG")
 
 
 def placements(e04: pandas.DataFrame, e06: pandas.DataFrame) -> pandas.DataFrame:
-    """The records of all placements and of the baselines, under the names of E06, with the seeds of its study."""
+    """The records of all placements and of the baselines, under the names of E06, with the seeds of its records."""
     names = {**SHARED, **{name: name for name in BASELINES}}
     shared = e04[e04.variant.isin(names) & e04.budget.isin((0, *BUDGETS))]
     found = pandas.concat([shared.assign(variant=shared.variant.map(names)), e06[e06.budget.isin((0, *BUDGETS))]])
-    return found[found.seed.isin(SEEDS)].reset_index(drop=True)
+    return found[found.seed.isin(e06.seed)].reset_index(drop=True)
 
 
 class Condition(NamedTuple):

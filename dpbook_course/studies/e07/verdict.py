@@ -11,10 +11,21 @@ import numpy as np
 import pandas
 
 from ...claims import findings
-from ...claims.claims import Claim, Effect, Verdict
+from ...claims.claims import Claim, Verdict
 from ...claims.comparisons import Smaller
-from ...claims.effects import MIN_SEEDS
-from ...claims.findings import DIVERGED, SMALLER, Finding, between, common_seeds, conclude, lower, per_seed, smaller
+from ...claims.effects import BELOW
+from ...claims.findings import (
+    DIVERGED,
+    SMALLER,
+    Finding,
+    between,
+    common_seeds,
+    conclude,
+    fact,
+    lower,
+    per_seed,
+    smaller,
+)
 from ...claims.ledger import STATEMENTS
 from .design import BUDGET, FIRST, HORIZONS, LENGTHS, LONG_BUDGET, RATES
 
@@ -59,9 +70,7 @@ def none_diverged(frame: pandas.DataFrame, variant: str) -> Finding:
     """That no seed of a variant diverged: their number."""
     values = per_seed(frame, variant, BUDGET, "diverged_at")
     count = float((values >= 0).sum()) if len(values) else math.nan
-    holds = count == 0 if len(values) >= MIN_SEEDS else None
-    return Finding(Effect(f"trainings that diverged, {variant}", count, math.nan, math.nan, holds,
-                          opposite=holds is False), len(values))  # a count is a fact
+    return fact(f"trainings that diverged, {variant}", count, count == 0, len(values))
 
 
 def decide_gradients(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
@@ -71,7 +80,7 @@ def decide_gradients(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     for variant, budget in (("reference", 0), ("trained", BUDGET)):
         found, rate = common_seeds(slopes(frame, variant, budget), per_seed(frame, variant, budget, "exponent"))
         chaotic.append(between(f"growth rate of gradients / Lyapunov exponent, {variant}", found / rate, 0.75, 1.25))
-    decaying = [lower(f"growth rate of gradients [1/step], {variant}", slopes(frame, variant, budget), 0.0)
+    decaying = [lower(f"growth rate of gradients [1/step], {variant}", slopes(frame, variant, budget), 0.0, BELOW)
                 for variant, budget in (("heat", 0), ("heat, trained", BUDGET))]
     harder = _error("m=16", "bare, m=16", ("m=16, combination", "bare")).finding(trainings)
     blown = [f"{variant}: {_infinite(frame, variant)}" for variant in ("untrained", "untrained, small last layer")]
@@ -140,14 +149,13 @@ def _equal(frame: pandas.DataFrame) -> Finding:
     """
     name = "gradients equal bit for bit, checkpointed and plain"
     if frame.empty:
-        return Finding(Effect(name, *[math.nan] * 3), 0)
+        return fact(name, math.nan, False, 0)
     plain, again = (pandas.concat({m: per_seed(frame, f"{way}, m={m}", 0, "equal") for m in LENGTHS})
                     for way in ("plain", "checkpointed"))
     compared = again[plain.reindex(again.index) == 1]
     num_seeds = compared.index.get_level_values(-1).nunique()
     share = float(compared.mean())
-    holds = share == 1 if num_seeds >= MIN_SEEDS else None
-    return Finding(Effect(name, share, math.nan, math.nan, holds, opposite=holds is False), num_seeds)
+    return fact(name, share, share == 1, num_seeds)
 
 
 CLAIMS = {claim.id: claim for claim in (
