@@ -88,7 +88,7 @@ class Kernels:
 
     def javascript(self) -> str:
         """A list of functions ``(M, ...places)``, as the source text of an expression."""
-        functions = [f"(M,{','.join(_NAMES[:n])})=>{{{_replaced(text, 'let')}}}" for n, text in self.texts]
+        functions = [f"(M,{','.join(NAMES[:n])})=>{{{_replaced(text, 'let')}}}" for n, text in self.texts]
         return "[" + ",\n".join(functions) + "]"
 
 
@@ -99,7 +99,7 @@ class Kernels:
         functions = []
         for i, (n, text) in enumerate(self.texts):
             if not re.search(r"\b(pow|log1p)\(", text):
-                places = ", ".join(f"float *restrict {name}" for name in _NAMES[:n])
+                places = ", ".join(f"float *restrict {name}" for name in NAMES[:n])
                 functions.append(f"KERNEL({i}) k{i}({places}) {{{_as_c(text)}}}\n")
         return "".join(functions)
 
@@ -110,8 +110,8 @@ def _as_c(text: str) -> str:
     return _replaced(text, "float", "int")
 
 
-_NAMES = [*"abcdefhopqrstuvw", *(f"p{n}" for n in range(64))]  # of places
-_LOOPS = "ijklmn"
+NAMES = [*"abcdefhopqrstuvw", *(f"p{n}" for n in range(64))]  # of places
+LOOPS = "ijklmn"
 
 
 def _replaced(text: str, real: str, integer: str = "let") -> str:
@@ -147,9 +147,9 @@ def _elementwise(kernels: Kernels, out: View, value: Expression, axes: Sizes, as
     outer, inner = _merged(shape[:len(kept)], [s[:len(kept)] for s in strides]), \
         _merged(shape[len(kept):], [s[len(kept):] for s in strides])
     sizes = outer[0] + inner[0]
-    places = [f"M[{_index(_NAMES[n], a + b)}]" for n, (a, b) in enumerate(zip(outer[1], inner[1]))]
+    places = [f"M[{address(NAMES[n], a + b)}]" for n, (a, b) in enumerate(zip(outer[1], inner[1]))]
     text = value.text(dict(zip(leaves, places[1:])))
-    heads = [f"for(INT {_LOOPS[n]}=0;{_LOOPS[n]}<{size};{_LOOPS[n]}++)" for n, size in enumerate(sizes)]
+    heads = [f"for(INT {LOOPS[n]}=0;{LOOPS[n]}<{size};{LOOPS[n]}++)" for n, size in enumerate(sizes)]
     body = assign(places[0], text)
     if axes:
         body = f"{{REAL z=0;{''.join(heads[len(outer[0]):])}z+={text};{body}}}"
@@ -170,7 +170,7 @@ def _merged(shape: list[int], strides: list[list[int]]) -> tuple[list[int], list
     return sizes, steps
 
 
-def _index(name: str, strides: Sequence[int], loops: Sequence[str] = _LOOPS) -> str:
+def address(name: str, strides: Sequence[int], loops: Sequence[str] = LOOPS) -> str:
     terms = [loop if stride == 1 else f"{stride}*{loop}" for loop, stride in zip(loops, strides) if stride]
     return "+".join([name, *terms])
 
@@ -178,13 +178,13 @@ def _index(name: str, strides: Sequence[int], loops: Sequence[str] = _LOOPS) -> 
 def product(kernels: Kernels, out: View, a: View, b: View, bias: View | None) -> tuple[int, list[View]]:
     """``out = bias + a b`` for (batch, n, k) and (batch, k, m); a block of entries of the output at once."""
     (groups, n, inner), m = a.shape, b.shape[2]
-    tall, wide = _largest(n, (8, 4, 2, 1)), _largest(m, (4, 3, 2, 1))
+    tall, wide = largest(n, (8, 4, 2, 1)), largest(m, (4, 3, 2, 1))
     block = list(itertools.product(range(tall), range(wide)))
 
     def at(name: str, view: View, loops: Sequence[str], shifts: Sequence[int]) -> str:
         offset = sum(s * stride for s, stride in zip(shifts, view.strides))
         strides = (view.strides[0] if groups > 1 else 0, *view.strides[1:])
-        return f"M[{_index(name, strides, loops)}{f'+{offset}' if offset else ''}]"
+        return f"M[{address(name, strides, loops)}{f'+{offset}' if offset else ''}]"
 
     places = [out, a, b] if bias is None else [out, a, b, bias.expanded(out.shape)]
     start = [f"x{r}{c}={at('d', places[3], 'gij', (0, r, c)) if bias is not None else 0}" for r, c in block]
@@ -198,109 +198,7 @@ def product(kernels: Kernels, out: View, a: View, b: View, bias: View | None) ->
     return kernels.number(len(places), text), places
 
 
-def correlated(kernels: Kernels, out: View, source: View, weight: View, bias: View | None,
-               row: int) -> tuple[int, list[View]]:
-    """``out[b, o, t] = bias[o] + sum_cij weight[o, c, i, j] source[b, c, t + i row + j]``: a convolution on planes
-    whose rows, padding included, lie in one line. A block of channels and of consecutive t at once; the last one
-    overlaps.
-    """
-    (batch, channels, size), (_, inner, height, width) = out.shape, weight.shape
-    tall, wide = _largest(channels, (4, 2, 1)), _largest(min(size, 8), (8, 1))
-    block = list(itertools.product(range(tall), range(wide)))
-    places = [out, source, weight, *([] if bias is None else [bias])]
-
-    def at(place: int, strides: Sequence[int], loops: str, shift: int = 0) -> str:
-        return f"M[{_index(_NAMES[place], strides, loops)}{f'+{shift}' if shift else ''}]"
-
-    def output(o: int, t: int) -> str:
-        return at(0, out.strides, "gos", o * out.strides[1] + t * out.strides[2])
-
-    start = [f"x{o}_{t}={0 if bias is None else at(3, bias.strides, 'o', o * bias.strides[0])}" for o, t in block]
-    loads = [f"w{o}={at(2, weight.strides, 'okij', o * weight.strides[0])}" for o in range(tall)]
-    loads += [f"h{t}={at(1, (*source.strides[:2], 1, row, 1), 'gksij', t)}" for t in range(wide)]
-    text = f"for(INT g=0;g<{batch};g++)for(INT o=0;o<{channels};o+={tall})for(INT t=0;t<{size};t+={wide})" \
-        f"{{INT s=min(t,{size - wide});REAL {','.join(start)};for(INT k=0;k<{inner};k++)for(INT i=0;i<{height};i++)" \
-        f"for(INT j=0;j<{width};j++){{REAL {','.join(loads)};" + "".join(f"x{o}_{t}+=w{o}*h{t};" for o, t in block) \
-        + "}" + "".join(f"{output(o, t)}=x{o}_{t};" for o, t in block) + "}"
-    return kernels.number(len(places), text), places
-
-
-def correlation(kernels: Kernels, out: View, gradient: View, source: View, row: int) -> tuple[int, list[View]]:
-    """``out[o, c, i, j] = sum_bt gradient[b, o, t] source[b, c, t + i row + j]``: of the weights of ``correlated``."""
-    (channels, inner, height, width), (batch, _, size) = out.shape, gradient.shape
-    tall = _largest(channels, (2, 1))
-    block = list(itertools.product(range(tall), range(width)))
-    sums = [f"x{o}_{j}" for o, j in block]
-    loads = [f"y{o}=M[{_index('b', (*gradient.strides[:2], 1), 'got')}+{o * gradient.strides[1]}]" for o in range(tall)]
-    loads += [f"h{j}=M[{_index('c', (*source.strides[:2], 1, row), 'gkti')}+{j}]" for j in range(width)]
-    ends = [f"M[{_index('a', out.strides[:3], 'oki')}+{o * out.strides[0] + j * out.strides[3]}]=x{o}_{j};"
-            for o, j in block]
-    text = f"for(INT o=0;o<{channels};o+={tall})for(INT k=0;k<{inner};k++)for(INT i=0;i<{height};i++)" \
-        f"{{REAL {','.join(f'{x}=0' for x in sums)};for(INT g=0;g<{batch};g++)for(INT t=0;t<{size};t++)" \
-        f"{{REAL {','.join(loads)};{''.join(f'x{o}_{j}+=y{o}*h{j};' for o, j in block)}}}{''.join(ends)}}}"
-    return kernels.number(3, text), [out, gradient, source]
-
-
-def sampled(kernels: Kernels, out: View, image: View, positions: View) -> tuple[int, list[View]]:
-    """``out[b, c, i, j]``: the image (batch, channels, y, x) at ``positions[b, i, j] = (x, y)``, where -1 and 1 are the
-    first and the last point, by linear interpolation; outside, its edge.
-    """
-    corners, weights = _corners("b", image), _WEIGHTS
-    text = _at_positions("c", image, positions) + f"for(INT k=0;k<{image.shape[1]};k++)" \
-        f"M[{_index('a', out.strides, 'gkij')}]={'+'.join(f'{w}*{c}' for w, c in zip(weights, corners))};}}"
-    return kernels.number(3, text), [out, image, positions]
-
-
-def sampled_back(kernels: Kernels, of_image: View, of_positions: View, gradient: View, image: View,
-                 positions: View) -> tuple[int, list[View]]:
-    """Gradients of ``sampled``: to that of the image it is added; where a position was outside, its own is zero."""
-    height, width = image.shape[2:]
-    low_left, low_right, high_left, high_right = _corners("d", image)
-    adds = "".join(f"{c}+=z*{w};" for w, c in zip(_WEIGHTS, _corners("a", of_image)))
-    text = _at_positions("e", image, positions) + f"REAL r=0,s=0;for(INT k=0;k<{image.shape[1]};k++)" \
-        f"{{REAL z=M[{_index('c', gradient.strides, 'gkij')}];{adds}" \
-        f"r+=z*((1-v)*({low_right}-{low_left})+v*({high_right}-{high_left}));" \
-        f"s+=z*((1-u)*({high_left}-{low_left})+u*({high_right}-{low_right}));}}"
-    for n, (name, slope, size) in enumerate((("x", "r", width), ("y", "s", height))):
-        text += f"M[{_index('b', of_positions.strides[:3], 'gij')}+{n * of_positions.strides[3]}]=" \
-            f"{name}>0&&{name}<{size - 1}?{slope}*{number((size - 1) / 2)}:0;"
-    return kernels.number(5, text + "}"), [of_image, of_positions, gradient, image, positions]
-
-
-_WEIGHTS = ("(1-v)*(1-u)", "(1-v)*u", "v*(1-u)", "v*u")
-
-
-def _at_positions(name: str, image: View, positions: View) -> str:
-    """Loops over positions; in them the place (x, y), the point (q, p) before it, and the way (u, v) from there."""
-    text = "".join(f"for(INT {loop}=0;{loop}<{n};{loop}++)" for loop, n in zip("gij", positions.shape)) + "{"
-    for n, (x, size) in enumerate(zip("xy", (image.shape[3], image.shape[2]))):
-        at = f"M[{_index(name, positions.strides[:3], 'gij')}+{n * positions.strides[3]}]"
-        text += f"REAL {x}=max(0,min({size - 1},({at}+1)*{number((size - 1) / 2)}));"
-    height, width = image.shape[2:]
-    return text + f"INT q=min({width - 2},floor(x)),p=min({height - 2},floor(y));REAL u=x-q,v=y-p;"
-
-
-def _corners(name: str, image: View) -> list[str]:
-    batch, channels, down, right = image.strides
-    at = _index(name, (batch, channels, down, right), "gkpq")
-    return [f"M[{at}{f'+{shift}' if shift else ''}]" for shift in (0, right, down, down + right)]
-
-
-def gathered(kernels: Kernels, out: View, source: View, indices: Sequence[View]) -> tuple[int, list[View]]:
-    """``out = source[indices]``, whole numbers for its first axes, of one shape; negative ones count from the end."""
-    rank, count = len(indices[0].shape), len(indices)
-    loops, rest = _LOOPS[:len(out.shape)], _LOOPS[rank:len(out.shape)]
-    heads = "".join(f"for(INT {loop}=0;{loop}<{n};{loop}++)" for loop, n in zip(loops, out.shape))
-    places = [out, source, *indices]
-    reads = ",".join(f"z{n}=M[{_index(_NAMES[2 + n], index.strides, loops)}]" for n, index in enumerate(indices))
-    along = enumerate(zip(source.strides, source.shape[:count]))
-    at = "+".join([_index("b", source.strides[count:], rest),
-                   *(f"{stride}*(z{n}<0?z{n}+{size}:z{n})" for n, (stride, size) in along)])
-    text = f"{heads}{{INT {reads};M[{_index('a', out.strides, loops)}]=M[{at}];}}"
-    return kernels.number(len(places), text), places
-
-
-def _largest(size: int, choices: Sequence[int]) -> int:
+def largest(size: int, choices: Sequence[int]) -> int:
     return next(c for c in choices if size % c == 0)
 
 
@@ -311,3 +209,30 @@ def number(value: float) -> str:
         raise ValueError(f"the number {value} cannot be written into a kernel; compute it from finite ones")
     text = repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
     return f"({text})" if text[0] == "-" else text
+
+
+def plan(calls: Sequence[tuple[int, list[View]]], cut: int) -> tuple[int, int]:
+    """Give every buffer its place; sizes of the scratch and of the kept region."""
+    times: dict[Buffer, list[int]] = {}
+    for time, (_, views) in enumerate(calls):
+        for buffer in (view.buffer for view in views):
+            if buffer.slot is None:
+                times.setdefault(buffer, []).append(time)
+    kept, scratch = 0, 0
+    placed: list[Buffer] = []
+    for buffer, used in times.items():
+        if used[0] < cut <= used[-1]:
+            buffer.slot, buffer.offset = "kept", kept
+            kept += buffer.size
+            continue
+        beside = sorted((b for b in placed if times[b][-1] >= used[0] and used[-1] >= times[b][0]),
+                        key=lambda b: b.offset)
+        offset = 0
+        for b in beside:
+            if b.offset - offset >= buffer.size:
+                break
+            offset = max(offset, b.offset + b.size)
+        buffer.slot, buffer.offset = "scratch", offset
+        scratch = max(scratch, offset + buffer.size)
+        placed.append(buffer)
+    return scratch, kept

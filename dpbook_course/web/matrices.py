@@ -2,13 +2,11 @@
 """
 
 import torch
-from phi import field
-from phi.field import StaggeredGrid
 from torch import Tensor
 
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from dpbook_utils.physics.navier_stokes import NavierStokes
-from dpbook_utils.physics.phiflow import centered, from_centered
+from dpbook_utils.physics.projection import subtract_gradient
 from dpbook_utils.physics.solver import Solver
 
 
@@ -67,12 +65,13 @@ class NavierStokesMatrices(NavierStokes):
         for name, matrix in {"waves_x": x, "waves_y": y, "inverse": inverse}.items():
             self.register_buffer(name, matrix, persistent=False)
 
-    def project(self, velocity: StaggeredGrid) -> StaggeredGrid:
-        divergence = from_centered(field.divergence(velocity))
+    def project(self, velocity):
+        return subtract_gradient(velocity, self.pressure)
+
+    def pressure(self, divergence: Tensor) -> Tensor:
+        """Shapes: (batch, 1, x, y) -> (batch, 1, x, y)."""
         x, y, inverse = (matrix.to(divergence) for matrix in (self.waves_x, self.waves_y, self.inverse))
-        pressure = x @ ((x.mT @ divergence @ y) * inverse) @ y.mT
-        gradient = field.spatial_gradient(centered(pressure, velocity.bounds).vector["c0"], at="face")
-        return velocity - gradient
+        return x @ ((x.mT @ divergence @ y) * inverse) @ y.mT
 
 
 def _laplacian_waves(num_points: int, dx: float) -> tuple[Tensor, Tensor]:

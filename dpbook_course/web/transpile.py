@@ -7,7 +7,7 @@ a scratch region, each for the time between its first and its last use.
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 from dpbook_utils.graphs.graph import Graph
 
-from . import loops
+from . import loops, stencils
 from .loops import Buffer, Expression, Kernels, Value, View, as_expression
-from .operations import ELEMENTWISE, FUSES, VIEWS, Unsupported, elementwise, flipped, selected, times_used, viewed
+from .operations import ELEMENTWISE, FUSES, VIEWS, Unsupported, elementwise, selected, times_used, viewed
 
 aten = torch.ops.aten
 
@@ -103,7 +103,7 @@ class _Transpiler:
                 out = View.contiguous(Buffer(0, region), node.meta["like"][0], offset)
                 self.calls.append(loops.store(self.kernels, out, self.values[node]))
             cuts.append(len(self.calls))
-        scratch, kept = _plan(self.calls, cuts[0])
+        scratch, kept = loops.plan(self.calls, cuts[0])
         regions = ["scratch", "kept", "constants", *dict.fromkeys(region for region, _ in (*inputs, *outputs))]
         calls = [[kernel, *(x for view in views for x in (regions.index(view.buffer.slot),
                                                           view.buffer.offset + view.offset))]
@@ -241,68 +241,6 @@ class _Transpiler:
         self.calls.append(loops.product(self.kernels, *three, bias))
         return out
 
-
-    def convolution(self, node, source, weight, bias, *layout) -> View:
-        _check_convolution(node, *layout)
-        source, weight = self.stored(source, contiguous=True), self.stored(weight)
-        bias = None if bias is None else self.stored(bias)
-        batch, channels, height, width = _shape(node)
-        row = source.shape[3]
-        lines = self.new((batch, channels, (height - 1) * row + width))
-        self.calls.append(loops.correlated(self.kernels, lines, _in_lines(source), weight, bias, row))
-        return View(lines.buffer, _shape(node), (*lines.strides[:2], row, 1))
-
-    def convolution_back(self, node, gradient, source, weight, _, *layout) -> list[View | None]:
-        *layout, wanted = layout
-        _check_convolution(node, *layout)
-        source, weight = self.stored(source, contiguous=True), self.stored(weight)
-        batch, channels, height, width = gradient.shape
-        row, size = source.shape[3], source.shape[2] * source.shape[3]
-        margin = (weight.shape[2] - 1) * row + weight.shape[3] - 1
-        # The gradient among zeros, its rows as far apart as the source's: both products read along one line.
-        among = self.new((batch, channels, size + margin))
-        inside = View(among.buffer, gradient.shape, (*among.strides[:2], row, 1), margin)
-        self.calls.append(loops.store(self.kernels, among, Expression("0", (), among.shape)))
-        self.calls.append(loops.store(self.kernels, inside, gradient))
-        found: list[View | None] = [None, None, None]
-        if wanted[0]:
-            found[0] = self.new(source.shape)
-            turned = flipped(View(weight.buffer, tuple(weight.shape[i] for i in (1, 0, 2, 3)),
-                                  tuple(weight.strides[i] for i in (1, 0, 2, 3)), weight.offset), (2, 3))
-            self.calls.append(loops.correlated(self.kernels, _in_lines(found[0]), among, turned, None, row))
-        if wanted[1]:
-            found[1] = self.new(weight.shape)
-            line = View(among.buffer, (batch, channels, size - margin), among.strides, margin)
-            self.calls.append(loops.correlation(self.kernels, found[1], line, _in_lines(source), row))
-        if wanted[2]:
-            found[2] = self.new((channels,))
-            self.calls.append(loops.reduced(self.kernels, found[2], inside, (0, 2, 3), 1))
-        return found
-
-    def sampled(self, node, image, positions, *how) -> View:
-        _check_sampler(node, image, *how)
-        out = self.new(_shape(node))
-        self.calls.append(loops.sampled(self.kernels, out, self.stored(image), self.stored(positions)))
-        return out
-
-    def sampled_back(self, node, gradient, image, positions, *how) -> list[View]:
-        *how, _ = how
-        _check_sampler(node, image, *how)
-        image, positions = self.stored(image), self.stored(positions)
-        found = [self.new(image.shape), self.new(positions.shape)]
-        self.calls.append(loops.store(self.kernels, found[0], Expression("0", (), found[0].shape)))
-        self.calls.append(loops.sampled_back(self.kernels, *found, self.stored(gradient), image, positions))
-        return found
-
-    def gathered(self, node, source, indices) -> View:
-        if any(index is None for index in indices):
-            raise Unsupported(f"an index of some axes only (as in {node.format_node()}); index the first ones")
-        found = [self.stored(self.values[index]) for index in indices]
-        shape = torch.broadcast_shapes(*(index.shape for index in found))
-        out = self.new(_shape(node))
-        self.calls.append(loops.gathered(self.kernels, out, self.stored(source), [x.expanded(shape) for x in found]))
-        return out
-
     def extreme(self, node, value, axis, keepdim=False, *, form: str) -> list[View | None]:
         """The least or largest along an axis, without its place."""
         value = self.stored(value)
@@ -315,33 +253,13 @@ class _Transpiler:
         return [View.contiguous(self.stored(least).buffer, shape), None]
 
 
-def _check_convolution(node, stride, padding, dilation, transposed, _, groups) -> None:
-    if len(stride) != 2 or {*stride, *dilation} != {1} or any(padding) or transposed or groups != 1:
-        raise Unsupported(f"a convolution with strides, padding, dilation or groups, or not in two dimensions (as in "
-                          f"{node.format_node()}); pad before it, as ConvResNet does, one network at a time")
-
-
-def _check_sampler(node, image, mode, padding, aligned) -> None:
-    if (mode, padding, aligned) != (0, 1, True) or min(image.shape[2:]) < 2:
-        raise Unsupported(f"a look-up that is not linear, between two points at least, with the edge's values outside "
-                          f"and the corners aligned (as in {node.format_node()})")
-
-
-def _in_lines(view: View) -> View:
-    """The rows of each plane as one."""
-    return View(view.buffer, (*view.shape[:2], view.shape[2] * view.shape[3]), (*view.strides[:2], 1), view.offset)
-
-
 _RULES = {
     aten.cat.default: _Transpiler.cat, aten.stack.default: _Transpiler.stack,
     aten.slice_backward.default: _Transpiler.padded, aten.select_backward.default: _Transpiler.selected_back,
     aten.sum.dim_IntList: _Transpiler.reduced, aten.sum.default: _Transpiler.reduced,
     aten.mean.dim: lambda self, *args: self.reduced(*args, mean=True),
     aten.mean.default: lambda self, *args: self.reduced(*args, mean=True),
-    aten.convolution.default: _Transpiler.convolution,
-    aten.convolution_backward.default: _Transpiler.convolution_back,
-    aten.grid_sampler_2d.default: _Transpiler.sampled, aten.grid_sampler_2d_backward.default: _Transpiler.sampled_back,
-    aten.index.Tensor: _Transpiler.gathered,
+    **stencils.RULES,
     aten.min.dim: functools.partial(_Transpiler.extreme, form="min({0},{1})"),
     aten.max.dim: functools.partial(_Transpiler.extreme, form="max({0},{1})"),
     aten.bmm.default: _Transpiler.matmul, aten.mm.default: _Transpiler.matmul,
@@ -380,30 +298,3 @@ def _needed(results: Sequence[fx.Node]) -> set[fx.Node]:
             found.add(node)
             todo += node.all_input_nodes
     return found
-
-
-def _plan(calls: Sequence[tuple[int, list[View]]], cut: int) -> tuple[int, int]:
-    """Give every buffer its place; sizes of the scratch and of the kept region."""
-    times: Mapping[Buffer, list[int]] = {}
-    for time, (_, views) in enumerate(calls):
-        for buffer in (view.buffer for view in views):
-            if buffer.slot is None:
-                times.setdefault(buffer, []).append(time)
-    kept, scratch = 0, 0
-    placed: list[Buffer] = []
-    for buffer, used in times.items():
-        if used[0] < cut <= used[-1]:
-            buffer.slot, buffer.offset = "kept", kept
-            kept += buffer.size
-            continue
-        beside = sorted((b for b in placed if times[b][-1] >= used[0] and used[-1] >= times[b][0]),
-                        key=lambda b: b.offset)
-        offset = 0
-        for b in beside:
-            if b.offset - offset >= buffer.size:
-                break
-            offset = max(offset, b.offset + b.size)
-        buffer.slot, buffer.offset = "scratch", offset
-        scratch = max(scratch, offset + buffer.size)
-        placed.append(buffer)
-    return scratch, kept

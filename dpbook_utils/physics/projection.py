@@ -11,7 +11,7 @@ from phiml.math import dual
 from torch import Tensor
 
 from .. import arguments
-from .phiflow import box, from_centered, from_staggered, like_state, precision_and_device, staggered
+from .phiflow import box, centered, from_centered, from_staggered, like_state, precision_and_device, staggered
 from .solver import Solver
 
 
@@ -91,6 +91,16 @@ def spectral_projection(velocity: StaggeredGrid) -> StaggeredGrid:
     v_hat = math.fft(velocity.values)
     v_hat = v_hat - gradient * math.sum(d * v_hat, components)
     return velocity.with_values(math.real(math.ifft(v_hat)))
+
+
+def subtract_gradient(velocity: StaggeredGrid, pressure) -> StaggeredGrid:
+    """``v - grad p`` of a periodic staggered velocity, with differences between neighbouring cells.
+
+    Args:
+        pressure: gives p for the divergence of v, both (batch, 1, x, y): ``laplace p = div v`` for a projection.
+    """
+    p = centered(pressure(from_centered(field.divergence(velocity))), velocity.bounds).vector["c0"]
+    return velocity - field.spatial_gradient(p, at="face")
 
 
 def divergence_symbol(resolution: tuple[int, ...], dx: tuple[float, ...]) -> np.ndarray:
