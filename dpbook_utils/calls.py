@@ -98,3 +98,9 @@ def _brief(value) -> str:
     if isinstance(value, Tensor):
         return arguments.shown(value)
     return f"{type(value).__name__}()" if " at 0x" in repr(value) else repr(value)
+
+
+def narrows(kind: type, hook: str, declared: str) -> bool:
+    """A class below the one that declares what parameters there are has a hook of its own, which may take fewer."""
+    declaring, having = (next(one for one in kind.__mro__ if name in vars(one)) for name in (declared, hook))
+    return having is not declaring and issubclass(having, declaring)

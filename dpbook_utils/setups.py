@@ -34,7 +34,7 @@ class Setup:
         sigma: standard deviation of the noise on the state that enters each step, in units of the state; 0 for none.
         learning_rate: of Adam at the start; a cosine takes it to zero over the budget.
         clip_norm: largest gradient norm.
-        batch_size: windows per update and seed.
+        batch_size: windows per update and seed, for whoever makes the batches; ``train`` takes those that it is given.
         curriculum: ``((fraction of the budget, m), ...)``, or none.
     """
 
@@ -70,8 +70,8 @@ class Setup:
             step = Sequential(GaussianNoise(self.sigma), step)
         return Objective(Rollout(step, self.num_steps, gradient=self.gradient), TrajectoryLoss(self.placement), targets)
 
-    def check(self, objective: Objective, batches) -> None:
-        """Raise ValueError for an objective, or a source of batches, that says something else than the set-up."""
+    def check(self, objective: Objective) -> None:
+        """Raise ValueError for an objective that says something else than the set-up."""
         longest = max([self.num_steps, *(num_steps for _, num_steps in self.curriculum or ())])
         rollout, weights = objective.rollout, [loss.weights_for(longest).tolist()
                                                for loss in (objective.loss, TrajectoryLoss(self.placement))]
@@ -80,13 +80,10 @@ class Setup:
         if self.sigma > 0:
             sigmas = [part.sigma for part in rollout.modules() if isinstance(part, GaussianNoise)]
             said["sigma"] = (self.sigma if self.sigma in sigmas else sigmas or "no noise", self.sigma)
-        if hasattr(batches, "batch_size"):
-            said["batch_size"] = (batches.batch_size, self.batch_size)
         for name, (theirs, ours) in said.items():
             if theirs != ours:
-                where = "batches" if name == "batch_size" else "objective"
-                raise ValueError(f"train: {name} is {theirs} in the {where} and {ours} in the setup; make the "
-                                 "objective by setup.objective(step), and batches of setup.batch_size")
+                raise ValueError(f"train: {name} is {theirs} in the objective and {ours} in the setup; make the "
+                                 "objective by setup.objective(step)")
 
     def curriculum_for(self, budget: int) -> dict[int, int] | None:
         if self.curriculum is None:
@@ -117,11 +114,11 @@ def train(setup: Setup, objective: Objective, batches, budget: int, *, schedule:
         objective: as ``setup.objective(step)`` makes it, or another that agrees with the set-up in all that both say.
         schedule: ``(optimizer, budget) -> LRScheduler``.
 
-    Raises: ValueError for an objective or batches that contradict the set-up; what ``fit`` raises, ``Diverged`` apart.
+    Raises: ValueError for an objective that contradicts the set-up; what ``fit`` raises, ``Diverged`` apart.
     """
     arguments.instance("train", "setup", setup, Setup, "a Setup(num_steps, placement, ...)")
     arguments.instance("train", "objective", objective, Objective, "an Objective, as setup.objective(step) makes it")
-    setup.check(objective, batches)
+    setup.check(objective)
     budget = arguments.whole("train", "budget", budget)
     noise_seed = arguments.whole("train", "noise_seed", noise_seed, 0)
     arguments.function("train", "schedule", schedule, "a function (optimizer, budget) -> LRScheduler, such as cosine",

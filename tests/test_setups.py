@@ -27,7 +27,6 @@ OTHERS = {
     "placement, later": (dp.Setup(2, dp.final_step, curriculum=((0.0, 1), (0.5, 3))), r"placement is \[0.33"),
     "gradient": (dp.Setup(2, gradient=dp.Truncated(1)), r"gradient is FullGradient\(\) .* and Truncated\(every=1\) in"),
     "sigma": (dp.Setup(2, sigma=0.1), "sigma is no noise in the objective and 0.1 in the setup"),
-    "batch_size": (dp.Setup(2, batch_size=8), "batch_size is 16 in the batches and 8 in the setup"),
 }
 
 
@@ -48,6 +47,6 @@ def test_noise_of_another_size_is_refused():
     (dp.Setup(2, gradient=dp.Truncated(1)), objective(gradient=dp.Truncated(1))),
     (dp.Setup(2, sigma=0.1), objective(sigma=0.1)), (dp.Setup(2), objective(sigma=0.3)),
     (dp.Setup(2, sigma=0.1), dp.Setup(2, sigma=0.1).objective(step())),
-    (dp.Setup(torch.tensor(2), batch_size=torch.tensor(16)), objective())])
+    (dp.Setup(torch.tensor(2), batch_size=torch.tensor(8)), objective())])
 def test_an_objective_that_says_the_same_is_trained(setup, ours):
     assert len(dp.train(setup, ours, batches(), 1)) == 1

@@ -28,7 +28,7 @@ CLASSES = {
     "optional, no default": (lambda: built(lambda self, u, nu: u, optional=("nu",)), r"step\(u\), missing .* default"),
     "step without self": (lambda: built(lambda u: u), r"as step\(u\), too many positional arguments; give"),
     "a parameter named u": (lambda: built(lambda self, u: u, required=("u",)), "multiple values for argument 'u'"),
-    "a batch's key": (lambda: built(lambda self, u, u0: u, required=("u0",)), "another name than u0, which is a ba"),
+    "a batch's key": (lambda: built(lambda self, u, u0: u, required=("u0",)), "another name than a batch's own u0"),
     "check_parameters of others": (lambda: built(lambda self, u, nu: u, required=("nu",),
                                                  check_parameters=lambda self, *, mu: None), "check_parameters cannot"),
     "precompute of others": (lambda: built(lambda self, u, mu: u, required=("nu",), precompute=lambda self, mu: {}),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import arguments
-from ..calls import Explained, as_built, noted
+from ..calls import Explained, as_built, narrows, noted
 from ..graphs.graph import canonical, current_recorder
 from ..graphs.watch import Watch
 from ..graphs.watched import version
@@ -110,11 +110,6 @@ class Solver(Explained, nn.Module):
         self.state_shape = arguments.one_per_axis(label, "state_shape", state_shape, arguments.whole, expected, most=8)
         self._memory = _Memory()
 
-    def _narrows(self, hook: str, declared: str) -> bool:
-        """A class below the one that declares what parameters there are has a hook of its own."""
-        declaring, having = (next(c for c in type(self).__mro__ if name in vars(c)) for name in (declared, hook))
-        return having is not declaring and issubclass(having, declaring)
-
     def check_built(self) -> None:
         label = type(self).__name__
         if "_memory" not in vars(self):
@@ -123,20 +118,18 @@ class Solver(Explained, nn.Module):
             declared = getattr(self, name)
             if not isinstance(declared, (tuple, list)) or not all(isinstance(x, str) for x in declared):
                 raise arguments.refusal(label, name, declared, f'the names of parameters, {name} = ("viscosity",)')
-            if taken := {"u0", "reference"} & set(declared):
-                raise arguments.refusal(label, name, declared, f"another name than {', '.join(taken)}, which is a "
-                                        "batch's own", ValueError)
+            if taken := ", ".join({"u0", "reference"} & set(declared)):
+                raise arguments.refusal(label, name, declared, f"another name than a batch's own {taken}", ValueError)
         used = "step" if type(self).precompute is Solver.precompute else "precompute"
         for hook, given in ((used, ("u",) * (used == "step")), ("check_parameters", ()), ("check_state", ("u",))):
-            # A call has the required ones or all; what a subclass writes anew may do without the optional ones.
-            for names in (self.required, self.parameter_names)[:1 + (not self._narrows(hook, "optional"))]:
+            for names in (self.required, self.parameter_names)[:1 + (not narrows(type(self), hook, "optional"))]:
                 if reason := arguments.misfit(getattr(self, hook), *given, **dict.fromkeys(names)):
                     raise TypeError(f"{label}: {hook} cannot be called as {hook}({', '.join((*given, *names))}), "
                                     f"{reason}; give it the parameters that the class names in required and optional, "
                                     "those in optional with a default")
         arguments.mapping(label, "fields", self.fields, 'the channels of each field, fields = {"mask": 1}')
         taken = [name for name in signature(getattr(self, used)).parameters if name != "u"]
-        if not self._narrows(used, "fields"):
+        if not narrows(type(self), used, "fields"):
             arguments.known(label, "name in fields", self.fields, [*dict.fromkeys([*self.parameter_names, *taken])])
         for name, channels in self.fields.items():
             arguments.whole(label, f"fields[{name!r}]", channels)
