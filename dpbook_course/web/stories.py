@@ -68,8 +68,8 @@ STORIES = {
         "A flow that a network keeps alive",
         "Vortices in a periodic box: the coarse solver on 32 x 32 cells wipes them out, its reference on 64 x 64 does "
         "not. Train for a minute: the network puts back what the numerics takes, and the flow keeps its energy. Then "
-        "try one step, from new weights: at first it does as well, but in the long run its roll-out comes to a halt "
-        "or gets worse, where four steps go on. And cut the gradient at the solver: here, that makes no clear "
-        "difference.",
+        "try one step, from new weights: after as many updates it does about as well, and those take a quarter of the "
+        "time; but as it goes on its roll-out gets worse again, and with most seeds four steps end lower. Cut the "
+        "gradient at the solver, too: here, that makes no clear difference.",
         _chain("flow", 4, lr="0.001")),
 }
