@@ -37,7 +37,8 @@ import executed_pages  # noqa: E402
 SILENT = logging.Logger("silent", logging.CRITICAL + 1)  # what goes wrong with a kernel is told by this command
 NEEDED = 300e6  # bytes: what is built, and what is kept of the executed pages
 NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-SPHINX = ["-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT), "-n", "-W", "--keep-going"]
+SPHINX = ["-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
+STRICT = ["-n", "-W", "--keep-going"]
 
 
 def num_cores() -> int:
@@ -202,7 +203,7 @@ def build(output: Path) -> int:
             print(f"{page.name}: as it was executed before")
     execute(to_execute, Times())
 
-    written = subprocess.run([sys.executable, *SPHINX, "--path-output", str(output)]).returncode == 0
+    written = subprocess.run([sys.executable, *SPHINX, *STRICT, "--path-output", str(output)]).returncode == 0
     index = output / "_build/html/index.html"
     failed = {page: executed_pages.failed_cells(nbformat.read(page.file, as_version=4)) for page in pages}
     failed = {page: cells for page, cells in failed.items() if cells}

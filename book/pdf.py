@@ -8,18 +8,16 @@ been printed. What trains or moves on a page is a still picture here; code that 
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from build import ROOT, SPHINX
+from chromium import REMEDY, launch
 from playwright.sync_api import Error, sync_playwright
 from pypdf import PdfReader, PdfWriter
 
-ROOT = Path(__file__).resolve().parents[1]
-SPHINX = ["-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT), "--builder", "singlehtml", "-q"]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INTERACTIVE = ".explorer, .player, .trainer"
 CHAPTER = "document-"  # how Sphinx names the place where a page begins
 STYLE = """
@@ -38,7 +36,7 @@ FOOTER = ('<div style="font-size: 8px; width: 100%; text-align: center"><span cl
 
 def whole_book(folder: Path) -> Path:
     """Sphinx's one page of everything, in a folder of its own."""
-    subprocess.run([sys.executable, *SPHINX, "--path-output", str(folder)], check=True)
+    subprocess.run([sys.executable, *SPHINX, "--builder", "singlehtml", "-q", "--path-output", str(folder)], check=True)
     return folder / "_build/singlehtml/book/intro.html"
 
 
@@ -120,10 +118,9 @@ def starts(file: Path) -> dict[str, int]:
 def write(file: Path, output: Path) -> int:
     """Print Sphinx's one page; returns the number of printed pages."""
     soup, printed = printable(file.read_text(encoding="utf-8")), file.parents[1] / "print.html"
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     output.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = launch(playwright)
         pages = {}
         for _ in range(2):
             add_contents(soup, pages)
@@ -146,8 +143,7 @@ def main() -> int:
     try:
         number = write(whole_book(ROOT / "_build/pdf"), output)
     except Error as error:
-        print(f"Chromium could not print the book: {str(error).splitlines()[0]}. Install it (Debian: apt-get install "
-              "chromium), or let Playwright fetch one: .venv/bin/playwright install chromium", file=sys.stderr)
+        print(f"Chromium could not print the book: {str(error).splitlines()[0]}. {REMEDY}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError:
         print("Sphinx could not write the book; its messages above say why.", file=sys.stderr)

@@ -1,8 +1,8 @@
 """Where the built book and the browser are, what Ctrl-C does, and how many threads calculate."""
 
 import os
-import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # On arrays as small as the course's a second thread only waits; and what is calculated does not depend on the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in the processes that tests start
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+sys.path.append(str(ROOT / "book"))  # its commands
 
 
 def pytest_configure():
@@ -41,16 +41,13 @@ def html() -> Path:
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium: the system's, else one that Playwright has downloaded."""
+    from chromium import REMEDY, launch
     from playwright.sync_api import Error, sync_playwright
 
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
-            # A root user (containers, CI) has no sandbox; the pages are our own.
-            chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+            chromium = launch(playwright)
         except Error as error:
-            pytest.fail(f"no browser could be started ({error.message.splitlines()[0]}). Install Chromium (Debian: "
-                        "apt-get install chromium) or Google Chrome, or let Playwright fetch one: "
-                        ".venv/bin/playwright install chromium")
+            pytest.fail(f"no browser could be started ({error.message.splitlines()[0]}). {REMEDY}")
         yield chromium
         chromium.close()

@@ -1,6 +1,6 @@
 """The printed book: what is left out of the page, its table of contents, its links and its bookmarks."""
 
-import importlib.util
+import importlib
 
 import pytest
 from pypdf import PdfReader
@@ -20,11 +20,8 @@ page and a half, so that it breaks<a href="#one">#</a></h2><p>text</p></section>
 
 
 @pytest.fixture(scope="module")
-def pdf(root):
-    spec = importlib.util.spec_from_file_location("pdf", root / "book/pdf.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def pdf():
+    return importlib.import_module("pdf")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """A plan gives bit for bit what its graph gives, call after call, and its memory never shows."""
 
-import threading
 
 import pytest
 import torch
+from in_threads import in_threads
 
 from dpbook_utils.graphs import memory, plan
 from dpbook_utils.graphs.graph import record
@@ -141,11 +141,7 @@ def test_threads_do_not_write_to_each_others_memory():
                 if not all(torch.equal(e, f) for e, f in zip(right, program(u), strict=True)):
                     wrong.append(u)
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, expected)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, zip(inputs, expected))
     assert not wrong
 
 

@@ -1,10 +1,10 @@
 """A plan with a table gives what the list gives: bit for bit where it is asked to, else up to a few roundings."""
 
 import math
-import threading
 
 import pytest
 import torch
+from in_threads import in_threads
 from test_plan import FUNCTIONS, planned, seeded, views
 
 from dpbook_utils.coupling import Additive
@@ -161,11 +161,7 @@ def test_threads_do_not_write_to_each_others_memory(function):
             if not all(map(torch.equal, right, program(u))):
                 wrong.append(u)
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, expected)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, zip(inputs, expected))
     assert not wrong
 
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from in_threads import in_threads
 from torch import nn
 
 from dpbook_utils.coupling import Additive
@@ -172,11 +173,7 @@ def test_two_threads_at_once():
                 found.setdefault(n, []).append(traced(state(n), viscosity=0.01))
 
     padding = torch.nn.functional.pad
-    threads = [threading.Thread(target=work, args=(numbers,)) for numbers in (batches, batches[::-1])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, [(batches,), (batches[::-1],)])
     assert all(len(found[n]) == 6 and all(torch.equal(x, expected[n]) for x in found[n]) for n in batches)
     assert torch.nn.functional.pad is padding
 
@@ -270,14 +267,10 @@ def test_threads_that_share_a_traced_solver_get_their_own_results():
             if not same:
                 wrong.append(len(u))
 
-    threads = [threading.Thread(target=work, args=each) for each in zip(states, lengths, expected)]
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work, zip(states, lengths, expected))
     finally:
         sys.setswitchinterval(switching)
     assert not wrong

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dpbook_utils", "dpbook_course")
-SHOWING = {"figures", "explorer", "web", "arguments"}  # parts of the packages; the last refuses what is wrong
+LEFT_OUT = {"figures", "explorer", "web", "arguments"}  # parts of the packages: three that show, one that refuses
 READING = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
                            "runner", "tasks"}}  # modules of a part; all of the claims, and every verdict
 FENCE = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -151,7 +151,7 @@ def _counted(names: Iterable[str]) -> set[str]:
 
 def _left_out(name: str) -> bool:
     _, part, *rest = name.split(".")
-    return part in SHOWING or part == "claims" or rest[-1:] == ["verdict"] or bool(
+    return part in LEFT_OUT or part == "claims" or rest[-1:] == ["verdict"] or bool(
         rest and rest[0] in READING.get(part, ()))
 
 

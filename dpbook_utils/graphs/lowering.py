@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from .graph import layout
+from .operations import stand_in
 from .simplify import MAY_VIEW, remove_unused, storage, viewed
 
 aten = torch.ops.aten
@@ -68,15 +69,9 @@ def _are_columns(node: fx.Node) -> bool:
 def _insert(graph: fx.Graph, target, args: tuple) -> fx.Node:
     """A call of the operation, with the layout of its result."""
     node = graph.call_function(target, args)
-    value = target(*fx.map_arg(args, lambda x: _like(x)))
+    value = target(*fx.map_arg(args, stand_in))
     node.meta["like"] = layout(value)
     return node
-
-
-def _like(node: fx.Node) -> Tensor:
-    shape, stride, dtype, offset = node.meta["like"]
-    size = offset + 1 + sum((n - 1) * s for n, s in zip(shape, stride))
-    return torch.empty(size, dtype=dtype, device="meta").as_strided(shape, stride, offset)
 
 
 def select_from_unbound(graph: fx.Graph) -> None:

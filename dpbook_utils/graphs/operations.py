@@ -37,16 +37,18 @@ def source(node: fx.Node) -> fx.Node | None:
         if node.target is aten.clone.default or node.target is aten._to_copy.default or dtype != old:
             return None
         try:
-            same = _empty(looked_at).view(shape).stride() == stride
+            same = stand_in(looked_at).view(shape).stride() == stride
         except RuntimeError:
             same = False
         return looked_at if same else None
     return looked_at
 
 
-def _empty(node: fx.Node) -> Tensor:
-    shape, stride, dtype, _ = node.meta["like"]
-    return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+def stand_in(node: fx.Node) -> Tensor:
+    """A tensor without memory, laid out as the recorded value."""
+    shape, stride, dtype, offset = node.meta["like"]
+    size = offset + 1 + sum((n - 1) * s for n, s in zip(shape, stride)) if 0 not in shape else offset
+    return torch.empty(size, dtype=dtype, device="meta").as_strided(shape, stride, offset)
 
 
 def view(node: fx.Node, values: dict[fx.Node, Tensor]) -> Tensor:
