@@ -115,19 +115,16 @@ def starts(file: Path) -> dict[str, int]:
     return found
 
 
-def write(file: Path, output: Path) -> int:
+def write(browser, file: Path, output: Path) -> int:
     """Print Sphinx's one page; returns the number of printed pages."""
     soup, printed = printable(file.read_text(encoding="utf-8")), file.parents[1] / "print.html"
     output.parent.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        pages = {}
-        for _ in range(2):
-            add_contents(soup, pages)
-            printed.write_text(str(soup), encoding="utf-8")
-            print_page(browser, printed, output)
-            pages = starts(output)
-        browser.close()
+    pages = {}
+    for _ in range(2):
+        add_contents(soup, pages)
+        printed.write_text(str(soup), encoding="utf-8")
+        print_page(browser, printed, output)
+        pages = starts(output)
     writer = PdfWriter(clone_from=output)
     writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)
     for page in writer.pages:
@@ -141,7 +138,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "_build/book.pdf", metavar="FILE")
     output = parser.parse_args().output.resolve()
     try:
-        number = write(whole_book(ROOT / "_build/pdf"), output)
+        with sync_playwright() as playwright:
+            browser = launch(playwright)
+            number = write(browser, whole_book(ROOT / "_build/pdf"), output)
     except Error as error:
         print(f"Chromium could not print the book: {str(error).splitlines()[0]}. {REMEDY}", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """The printed book: what is left out of the page, its table of contents, its links and its bookmarks."""
 
+import contextlib
 import importlib
 
 import pytest
@@ -25,11 +26,11 @@ def pdf():
 
 
 @pytest.fixture(scope="module")
-def printed(pdf, tmp_path_factory):
+def printed(pdf, browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pdf")
     (folder / "book").mkdir()
     (folder / "book/intro.html").write_text(PAGE)
-    assert pdf.write(folder / "book/intro.html", folder / "out/book.pdf") == 3
+    assert pdf.write(browser, folder / "book/intro.html", folder / "out/book.pdf") == 3
     return PdfReader(folder / "out/book.pdf")
 
 
@@ -61,7 +62,8 @@ def test_a_missing_browser_is_said_in_one_sentence(pdf, monkeypatch, capsys, tmp
     def absent(*_):
         raise pdf.Error("Executable doesn't exist\nmore")
 
-    monkeypatch.setattr(pdf, "whole_book", absent)
+    monkeypatch.setattr(pdf, "sync_playwright", contextlib.nullcontext)
+    monkeypatch.setattr(pdf, "launch", absent)
     monkeypatch.setattr("sys.argv", ["pdf.py", "--output", str(tmp_path / "book.pdf")])
     assert pdf.main() == 1
     assert "apt-get install chromium" in capsys.readouterr().err
