@@ -206,7 +206,7 @@ def registry(monkeypatch):
 
     monkeypatch.setattr(claims, "loaded", lambda: (known, []))
     monkeypatch.setattr(results, "load", lambda spec: (["e90's"] if spec.id == "e90" else [], []))
-    monkeypatch.setattr(results, "rows", lambda _: frame_of(BETTER))
+    monkeypatch.setattr(results, "rows", lambda *_: frame_of(BETTER))
     return known
 
 

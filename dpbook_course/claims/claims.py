@@ -267,7 +267,7 @@ def _stored(names: Collection[str], known: Mapping[str, Experiment], broken: Ite
     for name in sorted(set(names) & set(known)):
         records, wrong = results.load(known[name].spec)
         if records:
-            frames[name] = results.rows(records)
+            frames[name] = results.rows(known[name].spec, records)
         if wrong:
             refused[name] = f"Results of {name} are there, but refused, {results.refused(wrong)}."
             problems += map(str, wrong)
