@@ -215,12 +215,14 @@ def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:
 def _read(name: str, numbers: pandas.Series, question: Question, scale: Callable[[float], float],
           lost: tuple[int, int] = (0, 0)) -> Finding:
     """What one number per seed says; ``scale`` turns them into what is shown."""
-    numbers = units(numbers)
+    alike, numbers = first_set(numbers), units(numbers)
+    sets = len(numbers) if numbers.index.name == "data_set" else 0
     found = statistics.read(numbers, question)
     reading = READINGS[int(found.code)] if len(numbers) >= MIN_SEEDS else ""
     shown = [scale(float(x)) for x in (found.mean, found.low, found.high)]
-    return Finding(Effect(name, *shown, reading, float(found.p), blown_up=lost, numbers=tuple(map(float, numbers)),
-                          question=question), len(numbers))
+    return Finding(Effect(name, *shown, reading, float(found.p), blown_up=lost, sets=sets,
+                          numbers=tuple(map(float, numbers)), question=question,
+                          alike=tuple(map(float, alike)) if sets else ()), len(numbers))
 
 
 def _missing(name: str) -> Finding:
