@@ -156,10 +156,13 @@ CLAIMS = {claim.id: claim for claim in (
 
 def _remains(frame: pandas.DataFrame, a: str, b: str, region: str) -> list[Finding]:
     """The same error with the last finite weights of trainings that diverged, if there are any."""
-    lost = [per_seed(frame, variant, LONG, "diverged_at") >= 0 for variant in (a, b)]
-    ending = f", {LONG:,} updates, last finite weights of trainings that diverged"
-    remains = Smaller("error", region, a, b, LONG, ending=ending)
-    return [remains.finding(frame)] if any(seeds.any() for seeds in lost) else []
+    found = []
+    for budget in (DECIDING, LONG):
+        lost = [per_seed(frame, variant, budget, "diverged_at") >= 0 for variant in (a, b)]
+        ending = f", {budget:,} updates, last finite weights of trainings that diverged"
+        if any(seeds.any() for seeds in lost):
+            found.append(Smaller("error", region, a, b, budget, ending=ending).finding(frame))
+    return found
 
 
 def _flip(nog: str, short: Finding, long: Finding) -> list[str]:
