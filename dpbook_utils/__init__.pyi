@@ -17,6 +17,16 @@ from .physics.kuramoto_sivashinsky import etdrk2 as etdrk2
 from .physics.trace import trace as trace
 from .physics.trace import TraceError as TraceError
 
+# Foreign solvers: steps that torch does not know, and where their gradient comes from
+from .bridges import from_jax as from_jax
+from .bridges import from_numpy as from_numpy
+from .bridges import black_box as black_box
+from .foreign import ForeignError as ForeignError
+from .estimates import FiniteDifferences as FiniteDifferences
+from .estimates import Simultaneous as Simultaneous
+from .estimates import EvolutionStrategies as EvolutionStrategies
+from .estimates import Surrogate as Surrogate
+
 # Networks, and how what they give enters the state
 from .networks import ConvResNet as ConvResNet
 from .networks import Ensemble as Ensemble
