@@ -184,6 +184,13 @@ def test_a_cell_that_is_run_again_changes_nothing(monkeypatch):
     assert outcomes.executed() == []
 
 
+@pytest.mark.parametrize("held, reached, said", [
+    (0, 0, "it holds"), (12, 12, "it holds"), (19, 20, "it holds"), (11, 12, "usually, it holds"),
+    (9, 12, "usually, it holds"), (8, 12, "sometimes, it holds"), (2, 12, "rarely, it holds")])
+def test_what_does_not_hold_nearly_always_is_worded_as_what_it_is(held, reached, said):
+    assert outcomes.Rate(held, reached).hedged("it holds") == said
+
+
 def test_seeds_are_shifted_behind_the_cell_that_states_them():
     source = "SEED, WIDTH = 3, 8\nSEEDS = range(2, 5)\ngenerator = dp.reproducible(SEED)"
     names = {"dp": SimpleNamespace(reproducible=lambda seed: ("seeded", seed))}
