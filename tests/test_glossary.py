@@ -115,7 +115,8 @@ def test_the_first_use_of_a_term_leads_to_its_entry_and_says_what_it_means():
 
 def test_code_links_and_parts_of_words_are_left_alone():
     link = nodes.reference("", "", nodes.Text("a roll-out"), refuri="there", reftitle="")
-    document = paragraph(link, nodes.literal("", "roll-out"), nodes.Text(" pre-roll-out WIGS "), nodes.literal("", "WIG-m"))
+    code = [nodes.literal("", text) for text in ("roll-out", "WIG-m")]
+    document = paragraph(link, code[0], nodes.Text(" pre-roll-out WIGS "), code[1])
     assert [text for text, *_ in links(document)] == ["a roll-out", "WIG-m"]
 
 
