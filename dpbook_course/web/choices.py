@@ -83,17 +83,22 @@ def settings(change: Mapping[str, str], seed: int) -> dict:
 def measure(change: Mapping[str, str], seed: int) -> dict:
     """One training: ``errors``, of the roll-outs after every JUDGED updates as shares of the solver's, and ``ms``, the
     processor's time of an update. After a divergence an error is None.
+    """
+    return in_node(TWIN, SETTINGS=settings(change, seed), UPDATES=UPDATES, JUDGED=JUDGED)
 
-    Raises: RuntimeError without Node.js, or if it fails.
+
+def in_node(script: str, **given) -> dict:
+    """What a script that has the worker's ``session`` and the given constants writes, in Node.js.
+
+    Raises: RuntimeError without Node.js, or if the script fails.
     """
     node = shutil.which("node")
     if node is None:
         raise RuntimeError("choices: Node.js is needed to run what the page runs; on Debian: apt-get install nodejs")
-    given = {"SETTINGS": settings(change, seed), "UPDATES": UPDATES, "JUDGED": JUDGED}
-    script = "\n".join(["globalThis.postMessage = () => {}; globalThis.onmessage = null;",
-                        *(f"const {name} = {json.dumps(value)};" for name, value in given.items()),
-                        worker_source(names=(STORY,)), TWIN])
-    done = subprocess.run([node, "-"], input=script, capture_output=True, text=True)
+    whole = "\n".join(["globalThis.postMessage = () => {}; globalThis.onmessage = null;",
+                       *(f"const {name} = {json.dumps(value)};" for name, value in given.items()),
+                       worker_source(names=(STORY,)), script])
+    done = subprocess.run([node, "-"], input=whole, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"choices: Node.js ended with\n{done.stderr[-2000:]}")
     return json.loads(done.stdout)
