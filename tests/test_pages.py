@@ -290,15 +290,6 @@ def test_pages_that_other_files_decide_are_read_in_every_build(root):
         assert "execution_mode: force" in (root / f"{page}.md").read_text(encoding="utf-8")
 
 
-def test_every_term_that_a_page_links_is_in_the_glossary(root):
-    glossary = (root / "book/glossary.md").read_text(encoding="utf-8")
-    terms = re.findall(r"^(\w[\w -]*)\n  \S", glossary, re.MULTILINE)
-    assert terms == sorted(terms, key=str.lower) and len(terms) > 25
-    linked = {term.lower() for page in root.glob("book/**/*.md")
-              for term in re.findall(r"\{term\}`([^`<]+)`", page.read_text(encoding="utf-8"))}
-    assert linked <= {term.lower() for term in terms}
-
-
 def test_pages_do_not_offer_what_they_are_not(root):
     """A page in MyST has no notebook to open in Colab; without a kernel in its front matter the theme offers none."""
     for page in (*COMPUTED, *STUDIES):
