@@ -127,7 +127,8 @@ def _each(updates: int, *setups: str) -> dict[str, int]:
 
 _ks, _KS = kuramoto_sivashinsky, ("ks", "kuramoto_sivashinsky")
 KEPT = (
-    _on(_ks, *_KS, e04.SPEC, _each(1500, "ONE", "WIG-3", "NOG-3", "WIG-8", "NOG-8", "predictor, ONE", "predictor, WIG-3"),
+    _on(_ks, *_KS, e04.SPEC,
+        _each(1500, "ONE", "WIG-3", "NOG-3", "WIG-8", "NOG-8", "predictor, ONE", "predictor, WIG-3"),
         network=lambda row, seed: _ks.network(seed, row.width, row.num_blocks), chain=_e04_chain,
         fitted=_first(e04.fitted)),
     _on(coarse_burgers, "burgers", "coarse_burgers", e05.SPEC,

@@ -74,10 +74,10 @@ def _beside(kept: Kept, card: Card) -> str:
 
 def _asked(study: str | None, setup: str | None) -> list[tuple[Kept, str]]:
     """All trainings of a study, in order."""
-    studies = dict.fromkeys(kept.spec.id for kept in KEPT)
-    if study is not None and study.lower() not in studies:
+    studies, wanted = dict.fromkeys(kept.spec.id for kept in KEPT), study and study.strip().lower()
+    if study is not None and wanted not in studies:
         raise LookupError(f"no weights are kept of {study!r}; there are {', '.join(studies)}")
-    found = [(kept, name) for kept in KEPT for name in kept.setups if study in (None, kept.spec.id)]
+    found = [(kept, name) for kept in KEPT for name in kept.setups if wanted in (None, kept.spec.id)]
     names = [name for _, name in found]
     if setup is not None and setup not in names:
         raise LookupError(f"no weights are kept of the set-up {setup!r}; there are "
