@@ -178,7 +178,7 @@ def test_texts():
     verdict = judge(CLAIM, {"e90": frame_of(BETTER)})
     markdown, text = verdict._repr_markdown_(), str(verdict)
     for said in (markdown, text):
-        for part in (CLAIM.id, CLAIM.text, CLAIM.criterion, "supported", "Seeds: 6", "100 updates", "A / B, 100",
+        for part in (CLAIM.id, CLAIM.text, CLAIM.criterion, "supported", "Sample: 6 seeds", "100 updates", "A / B, 100",
                      "as claimed", "python -m dpbook_course.experiments run e90"):
             assert part in said
     assert markdown.count("\n|") == 5 and list(verdict.table()["reading"]) == ["as claimed", "as claimed", ""]
@@ -206,7 +206,7 @@ def registry(monkeypatch):
 
     monkeypatch.setattr(claims, "loaded", lambda: (known, []))
     monkeypatch.setattr(results, "load", lambda spec: (["e90's"] if spec.id == "e90" else [], []))
-    monkeypatch.setattr(results, "rows", lambda _: frame_of(BETTER))
+    monkeypatch.setattr(results, "rows", lambda *_: frame_of(BETTER))
     return known
 
 

@@ -39,7 +39,9 @@ class Effect:
         corrected: the same, corrected for all comparisons that decide the claim (Holm).
         blown_up: seeds of the first and of the second set-up that blew up, or whose training diverged; they are not in
             ``value``, but decide with.
+        sets: how many sets of data were compared; 0 if the seeds were, on one set or without any.
         numbers, question: what ``effects.read`` has read.
+        alike: where sets of data were compared, the numbers of the seeds that share the first one.
     """
 
     name: str
@@ -50,7 +52,9 @@ class Effect:
     p: float = math.nan
     corrected: float = math.nan
     blown_up: tuple[int, int] = (0, 0)
+    sets: int = 0
     numbers: tuple[float, ...] = field(default=(), repr=False)
+    alike: tuple[float, ...] = field(default=(), repr=False)
     question: Question | None = field(default=None, repr=False)
 
     @property
@@ -65,7 +69,7 @@ class Verdict:
 
     Attributes:
         outcome: one of OUTCOMES.
-        num_seeds: the smallest number of seeds that any deciding comparison has.
+        num_seeds: the smallest number of seeds, or of sets of data, that any deciding comparison has.
         budget: at which budget, in words.
         note: what holds and what does not, or what is missing.
         remedy: what to run, if results are missing: set by the functions of this module.
@@ -90,6 +94,15 @@ class Verdict:
     def __post_init__(self):
         if self.outcome not in OUTCOMES:
             raise ValueError(f"Verdict: the outcome is {self.outcome!r}; it must be one of {', '.join(OUTCOMES)}")
+
+    @property
+    def sample(self) -> str:
+        """What was compared, in words: ``13 sets of data``, ``6 seeds``, or both."""
+        sets = {effect.sets for effect in self.effects if effect.reading}
+        if not any(sets):
+            return f"{self.num_seeds} seeds"
+        of_sets = f"{min(filter(None, sets))} sets of data"
+        return of_sets if all(sets) else f"{of_sets}; of some comparisons {self.num_seeds} seeds on one set"
 
     @functools.cached_property
     def needed(self) -> str:
@@ -128,7 +141,7 @@ class Verdict:
         return "\n\n".join([*head, *self._facts(), "\n".join(lines) if self.effects else ""]).rstrip()
 
     def _facts(self) -> list[str]:
-        facts = [f"Seeds: {self.num_seeds}. Budget: {self.budget}."]
+        facts = [f"Sample: {self.sample}. Budget: {self.budget}."]
         if self.note or self.remedy:
             facts.append(" ".join(filter(None, ("Note:", self.note, self.needed, self.remedy))))
         if self.claim:
@@ -267,7 +280,7 @@ def _stored(names: Collection[str], known: Mapping[str, Experiment], broken: Ite
     for name in sorted(set(names) & set(known)):
         records, wrong = results.load(known[name].spec)
         if records:
-            frames[name] = results.rows(records)
+            frames[name] = results.rows(known[name].spec, records)
         if wrong:
             refused[name] = f"Results of {name} are there, but refused, {results.refused(wrong)}."
             problems += map(str, wrong)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pandas
 
-from .findings import Finding, at_equal_time, judged, lower, per_seed, smaller
+from .findings import Finding, at_equal_time, for_each_seed, judged, lower, per_seed, smaller
 
 WORDS = {"blown_up": "fraction blown up", "decorrelation": "time to decorrelation",
          "growth": "error at step 12 / step 1"}  # for metrics that are not called as their columns
@@ -67,7 +67,7 @@ class Smaller:
         if self.diverged and self.metric in TIMES:
             return [1 / times.where(times < math.inf, 0.0) for times in reversed(found)]
         if self.budget_b == 0 and len(found[1]):
-            found[1] = float(found[1].iloc[0])
+            found[1] = for_each_seed(found[1], found[0])
         return found
 
     def finding(self, frame: pandas.DataFrame) -> Finding:

@@ -222,9 +222,13 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> PairedRatio:
 
     Raises: ValueError for other lengths, no values, or finite values that are not positive.
     """
-    logs = log_ratios(a, b)
+    return ratio_of(log_ratios(a, b), tuple(int((~np.isfinite(np.asarray(x, float))).sum()) for x in (a, b)))
+
+
+def ratio_of(logs: Sequence[float], lost: tuple[int, int] = (0, 0)) -> PairedRatio:
+    """The same from the logarithms of the single ratios, as ``log_ratios`` gives them, and from what was lost."""
+    logs = np.asarray(logs, float)
     found, finite = read(logs, RATIO), np.isfinite(logs)
-    lost = [int((~np.isfinite(np.asarray(x, float))).sum()) for x in (a, b)]
     interval = Interval(*(math.exp(x) for x in (found.mean, found.low, found.high)))
     reading = READINGS[int(found.code)] if len(logs) >= MIN_SEEDS else ""
     return PairedRatio(*interval, len(logs), int((logs < 0).sum()), float(found.p), *lost, reading,

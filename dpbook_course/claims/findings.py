@@ -26,14 +26,17 @@ DIVERGED = " A training that diverged counts as an infinite error."
 
 
 def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
-    """The metric of a variant at a budget, by seed; empty if it has not been computed.
+    """The metric of a variant at a budget, by seed, or by (set of data, seed); empty if it has not been computed.
 
     Raises: KeyError for a metric that the frame does not have, ValueError if a seed occurs twice.
     """
     chosen = ((frame["variant"] == variant) & (frame["budget"] == budget)).to_numpy()
     if not chosen.any():
         return pandas.Series(dtype=float)
-    found = pandas.Series(frame[metric].to_numpy()[chosen].astype(float), frame["seed"].to_numpy()[chosen])
+    index = frame.loc[chosen, "seed"].to_numpy()
+    if "data_set" in frame:
+        index = pandas.MultiIndex.from_frame(frame.loc[chosen, ["data_set", "seed"]])
+    found = pandas.Series(frame[metric].to_numpy()[chosen].astype(float), index)
     if not found.index.is_unique:
         raise ValueError(f"{variant}, budget {budget}: a seed occurs twice in the results; move one of the two files "
                          "of records away")
@@ -52,6 +55,37 @@ def judged(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> p
     return values.where(per_seed(frame, variant, budget, "diverged_at") < 0, math.inf)
 
 
+def for_each_seed(baseline: pandas.Series, like: pandas.Series) -> pandas.Series:
+    """What has no seeds of its own, one number or one per set of data, for every seed of another series; without the
+    seeds whose set it lacks."""
+    if like.index.nlevels == 1:
+        return pandas.Series(float(baseline.iloc[0]), like.index)
+    of_set = baseline.groupby(level="data_set").first()
+    found = of_set.reindex(like.index.get_level_values("data_set")).to_numpy()
+    return pandas.Series(found, like.index)[~np.isnan(found)]
+
+
+def first_set(numbers: pandas.Series) -> pandas.Series:
+    """Those of the first set of data, whose seeds train together."""
+    if numbers.index.nlevels == 1 or numbers.empty:
+        return numbers
+    sets = numbers.index.get_level_values("data_set")
+    return numbers[sets == sets.min()]
+
+
+def units(numbers: pandas.Series) -> pandas.Series:
+    """What counts once in a test and in an interval: the seeds; or, with six sets of data or more, the sets.
+
+    Seeds that share their data also share what is particular in it, so that they are one observation of the problem:
+    their median, which one lost seed does not move. With fewer sets those of the first one alone are looked at.
+    """
+    if numbers.index.nlevels == 1:
+        return numbers
+    if numbers.index.get_level_values("data_set").nunique() < MIN_SEEDS:
+        return first_set(numbers)
+    return numbers.groupby(level="data_set").median()
+
+
 def common_seeds(*series: pandas.Series) -> list[pandas.Series]:
     """The series in the order of the seeds, without those that one of them lacks: before they are divided."""
     seeds = sorted(set.intersection(*(set(values.index) for values in series)))
@@ -64,7 +98,7 @@ def smaller(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
     if a.empty:
         return _missing(name)
     lost = [int((~np.isfinite(x)).sum()) for x in (a, b)]
-    return _read(name, statistics.log_ratios(a, b), statistics.RATIO, math.exp, tuple(lost))
+    return _read(name, pandas.Series(statistics.log_ratios(a, b), a.index), statistics.RATIO, math.exp, tuple(lost))
 
 
 def lower(name: str, a: pandas.Series, b: pandas.Series | float, question: Question = statistics.FRACTION) -> Finding:
@@ -178,14 +212,17 @@ def _pairs(a: pandas.Series, b: pandas.Series | float) -> list[pandas.Series]:
     return common_seeds(a, b)
 
 
-def _read(name: str, numbers: Sequence[float], question: Question, scale: Callable[[float], float],
+def _read(name: str, numbers: pandas.Series, question: Question, scale: Callable[[float], float],
           lost: tuple[int, int] = (0, 0)) -> Finding:
     """What one number per seed says; ``scale`` turns them into what is shown."""
+    alike, numbers = first_set(numbers), units(numbers)
+    sets = len(numbers) if numbers.index.name == "data_set" else 0
     found = statistics.read(numbers, question)
     reading = READINGS[int(found.code)] if len(numbers) >= MIN_SEEDS else ""
     shown = [scale(float(x)) for x in (found.mean, found.low, found.high)]
-    return Finding(Effect(name, *shown, reading, float(found.p), blown_up=lost, numbers=tuple(map(float, numbers)),
-                          question=question), len(numbers))
+    return Finding(Effect(name, *shown, reading, float(found.p), blown_up=lost, sets=sets,
+                          numbers=tuple(map(float, numbers)), question=question,
+                          alike=tuple(map(float, alike)) if sets else ()), len(numbers))
 
 
 def _missing(name: str) -> Finding:
@@ -195,7 +232,7 @@ def _missing(name: str) -> Finding:
 def _by_time(frame: pandas.DataFrame, variant: str, budgets: Sequence[int], metric: str):
     """Times [s] of the budgets and the metric (seeds, budgets)."""
     errors = pandas.concat([judged(frame, variant, n, metric) for n in budgets], axis=1, join="inner")
-    per_update = pandas.concat([per_seed(frame, variant, n, "seconds_per_update") for n in budgets]).min()
+    per_update = pandas.concat([first_set(per_seed(frame, variant, n, "seconds_per_update")) for n in budgets]).min()
     if errors.empty or not per_update > 0:  # NaN if every training diverged at its first update
         return None, errors[:0]
     return np.array(budgets) * per_update, errors

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from .effects import PairedRatio, geometric_mean_interval, paired_ratio
-from .findings import common_seeds, judged, per_seed
+from .effects import PairedRatio, geometric_mean_interval, log_ratios, ratio_of
+from .findings import common_seeds, for_each_seed, judged, per_seed, units
 
 NO_PAIRS = PairedRatio(math.nan, math.nan, math.nan, 0, 0, 1.0, 0, 0)
 
@@ -75,9 +75,12 @@ def ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str = "e
         return NO_PAIRS
     for n, this, other in ((budgets[0], 0, 1), (budgets[1], 1, 0)):
         if n == 0 and budgets[other] != 0:
-            sides[this] = pandas.Series(float(sides[this].iloc[0]), sides[other].index)
+            sides[this] = for_each_seed(sides[this], sides[other])
     sides = common_seeds(*sides)
-    return NO_PAIRS if sides[0].empty else paired_ratio(*sides)
+    if sides[0].empty:
+        return NO_PAIRS
+    logs = units(pandas.Series(log_ratios(*sides), sides[0].index))
+    return ratio_of(logs, tuple(int((~np.isfinite(x)).sum()) for x in sides))
 
 
 def interval(frame: pandas.DataFrame, variant: str, budget: int, metric: str = "error.inside") -> SeedMean:
@@ -87,7 +90,7 @@ def interval(frame: pandas.DataFrame, variant: str, budget: int, metric: str = "
     """
     values = judged(frame, variant, budget, metric)
     kept = values[np.isfinite(values)]
-    found = (math.nan,) * 3 if kept.empty else geometric_mean_interval(kept)
+    found = (math.nan,) * 3 if kept.empty else geometric_mean_interval(np.exp(units(np.log(kept))))
     return SeedMean(*found, len(values), len(values) - len(kept))
 
 

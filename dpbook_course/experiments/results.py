@@ -223,12 +223,16 @@ def frame(spec: Specification, root: Path | None = None) -> pandas.DataFrame:
     if not records:
         raise ResultError(f"there are no results of {spec.id} in {study_folder(spec.id, root)}. "
                           f"Compute them: python -m dpbook_course.experiments run {spec.id}")
-    return rows(records)
+    return rows(spec, records)
 
 
-def rows(records: list[Record]) -> pandas.DataFrame:
-    """One row per variant, budget and seed; the metrics are columns. Without records it has no rows."""
+def rows(spec: Specification, records: list[Record]) -> pandas.DataFrame:
+    """One row per variant, budget and seed; the metrics are columns. Without records it has no rows.
+
+    Of a study that is repeated on further sets of data the column ``data_set`` says which one the seed saw.
+    """
     found = [{"variant": record.variant, "budget": record.budget, "seed": seed,
+              **({"data_set": spec.data_set(seed)} if spec.replication else {}),
               **{name: values[i] for name, values in record.metrics.items()}}
              for record in records for i, seed in enumerate(record.seeds)]
     return pandas.DataFrame(found)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from ..descriptions import describe, plain_name
 
+TOGETHER = 6  # further sets of data in one task
+
 
 class Task(NamedTuple):
     """What one call of an experiment's ``run`` computes, and one file of records holds."""
@@ -19,6 +21,18 @@ class Task(NamedTuple):
     variant: str
     budget: int
     seeds: tuple[int, ...]
+
+
+class Replication(NamedTuple):
+    """What is repeated on further sets of data, each with one seed of its own.
+
+    Attributes:
+        budgets: ``{name of a variant: numbers of updates}``: those that decide a claim, and the baselines of those.
+        num_sets: how many, beside the one that the study's seeds share.
+    """
+
+    budgets: Mapping[str, tuple[int, ...]]
+    num_sets: int = 12
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,9 @@ class Specification:
         variants: ``{name: description}``; a description is whatever ``run`` builds the variant from (a ``Setup``, a
             number, ...), told apart by ``describe``.
         budgets: ``{name of a variant: numbers of updates}``; 0 for a baseline without training.
-        seeds: those of the study; a verdict needs six.
+        seeds: those of the study, which share one set of data; a verdict needs six.
+        replication: what is repeated on further sets of data: the seed after the study's last one sees the set 1 of
+            the problem (``problems.data_sets``), the next one the set 2, ... Without it all seeds are alike.
         baselines: names of those variants that draw nothing, as a solver without a network. They are computed once, for
             the first seed, with the budget 0; ``run`` returns one entry per metric for them.
         metrics: ``{name: what it is, with its unit}``. Every record holds all of them, one value (or array) per seed.
@@ -54,6 +70,7 @@ class Specification:
     checked: tuple[str, ...] = ()
     tolerance: float = 1e-4
     baselines: frozenset[str] = field(default_factory=frozenset)
+    replication: Replication | None = None
 
     def __post_init__(self):
         if set(self.budgets) != set(self.variants):
@@ -63,6 +80,10 @@ class Specification:
         for what, given in numbers.items():
             if not isinstance(given, tuple) or not given or not all(isinstance(number, int) for number in given):
                 raise ValueError(f"{self.id}: the {what} are {given!r}; give a tuple of whole numbers, such as (0, 1)")
+        for name, budgets in self.replication.budgets.items() if self.replication else ():
+            if unknown := set(budgets) - set(self.budgets.get(name, ())):
+                raise ValueError(f"{self.id}: its replication repeats {name!r} at {', '.join(map(str, unknown))} "
+                                 "updates; give variants and budgets of the study itself")
         for place, names, what, known in (("checks", [task.variant for task in self.checks], "variant", self.variants),
                                           ("baselines", self.baselines, "variant", self.variants),
                                           ("checked", self.checked, "metric", self.metrics)):
@@ -78,7 +99,7 @@ class Specification:
         """The whole study, its checks included, cheapest budgets first.
 
         Args:
-            num_seeds: another number of seeds, counted from the study's first.
+            num_seeds: another number of seeds, counted from the study's first, and no replication.
             budget: only this one, the baselines and the checks.
         Raises: ValueError for fewer than one seed, or a budget that no variant has.
         """
@@ -91,7 +112,16 @@ class Specification:
         tasks = [Task(name, b, seeds[:1] if name in self.baselines else seeds)
                  for name, budgets in self.budgets.items() for b in budgets
                  if budget is None or b in (0, budget)]
+        if num_seeds is None and self.replication:
+            further = tuple(seeds[-1] + number for number in range(1, self.replication.num_sets + 1))
+            tasks += [Task(name, b, further[start:start + TOGETHER])
+                      for name, budgets in self.replication.budgets.items() for b in budgets
+                      if budget is None or b in (0, budget) for start in range(0, len(further), TOGETHER)]
         return sorted(dict.fromkeys([*self.checks, *tasks]), key=lambda task: task.budget)
+
+    def data_set(self, seed: int) -> int:
+        """The number of the set of data that a seed sees."""
+        return max(0, seed - self.seeds[-1]) if self.replication else 0
 
     def fingerprint(self, variant: str) -> str:
         """A hash of all that a record of this variant depends on: the settings, the variant, the metrics' names."""

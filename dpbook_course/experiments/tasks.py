@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import itertools
 import re
 import time
 import traceback
@@ -9,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas
 
 from . import results
@@ -165,22 +167,37 @@ def compute_there(home: str, id: str, *task) -> results.Record:
 
 
 def compute(experiment: Experiment, variant: str, budget: int, seeds: tuple[int, ...]) -> results.Record:
-    """One task, in this process. Raises ValueError if the metrics are not those of the experiment."""
+    """One task, in this process; seeds with data of their own one after the other.
+
+    Raises: ValueError if the metrics are not those of the experiment.
+    """
     import torch
 
+    from ..problems.data_sets import data_set
+
     spec, threads = experiment.spec, torch.get_num_threads()
+    groups = {number: tuple(group) for number, group in itertools.groupby(seeds, spec.data_set)}
     torch.set_num_threads(1)  # one task per core; and how many threads share a sum changes its rounding
     try:
         start = time.perf_counter()
-        found = experiment.run(variant, tuple(seeds), budget)
-        metrics = {name: torch.as_tensor(values).detach().cpu().numpy() for name, values in found.items()}
+        parts = []
+        for number, group in groups.items():
+            with data_set(number):
+                found = experiment.run(variant, group, budget)
+            parts.append({name: torch.as_tensor(values).detach().cpu().numpy() for name, values in found.items()})
+            _fits(parts[-1], spec, variant, group, budget)
         provenance = results.provenance(time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
+    metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)
+
+
+def _fits(metrics: dict, spec: Specification, variant: str, seeds: tuple[int, ...], budget: int) -> None:
+    """Raises ValueError if what ``run`` returned is not what the specification says."""
     if wrong := results.wrong_metrics(metrics, len(seeds), spec):
         if len(seeds) > 1 and all(values.shape[:1] == (1,) for values in metrics.values()):
             wrong = (f"every metric has one entry, where there must be one for each of the {len(seeds)} seeds. If "
                      f"{variant!r} draws nothing, so that one stands for all, name it in the specification: "
                      f"baselines=frozenset({{{variant!r}}})")
-        raise ValueError(f"{spec.id}: run({variant!r}, {tuple(seeds)}, {budget}): {wrong}")
-    return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)
+        raise ValueError(f"{spec.id}: run({variant!r}, {seeds}, {budget}): {wrong}")

@@ -14,6 +14,7 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import trace
 from dpbook_utils.rollout import Sequential, repeat
 
+from .data_sets import cached_per_set, seed_here
 from .problem import FineProblem, Trajectories
 from .steps import Bounded
 
@@ -63,12 +64,12 @@ class CoarseBurgers(FineProblem):
         """One step of the length dt on a finer grid."""
         return repeat(self.solver(num_points, num_substeps), num_substeps)
 
-    @functools.cache
+    @cached_per_set
     def fine_trajectories(self, name: str) -> Trajectories:
         """On 256 cells: ``train``, ``validation`` (the same viscosities, other states), or one of the test regions."""
         seed = name if name in self.data_seeds else "test"
         lowest, highest, speed = self.regions.get(name, self.train)
-        generator = torch.Generator().manual_seed(self.data_seeds[seed])
+        generator = torch.Generator().manual_seed(seed_here(self.data_seeds[seed]))
         num_samples = self.settings[f"num_{seed}"]
         u0 = speed * random_fourier(num_samples, self.fine_points, modes=self.modes, seed=generator)
         uniform = torch.rand(num_samples, generator=generator, dtype=torch.float64)

@@ -1,7 +1,5 @@
 """The correction of a forced Burgers solver, ``forced_burgers``."""
 
-import functools
-
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +10,7 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Sequential, repeat
 
+from .data_sets import cached_per_set, seed_here
 from .problem import FineProblem, Trajectories
 
 
@@ -52,7 +51,7 @@ class ForcedBurgers(FineProblem):
         substep = Burgers(self.fine_points, self.length, self.dt / self.fine_substeps, central)
         return repeat(TracedSolver(substep), self.fine_substeps)
 
-    @functools.cache
+    @cached_per_set
     def fine_trajectories(self, name: str) -> Trajectories:
         """On 128 cells: ``train``, ``validation`` (the same amplitudes, other forces and states), or a test region."""
         if name in self.test_forces:
@@ -62,7 +61,7 @@ class ForcedBurgers(FineProblem):
             amplitudes, per_force, seeds = self.train_forces, self.trajectories_per_force, name
             num_steps = self.train_steps if name == "train" else self.horizon
         amplitude = torch.tensor(amplitudes).repeat_interleave(per_force)
-        of_state, of_force = (random_fourier(len(amplitude), self.fine_points, modes=self.modes, seed=seed)
+        of_state, of_force = (random_fourier(len(amplitude), self.fine_points, modes=self.modes, seed=seed_here(seed))
                               for seed in self.data_seeds[seeds])
         u0, force = self.initial_amplitude * of_state, amplitude[:, None, None] * of_force
         parameters = {"viscosity": u0.new_full((len(u0),), self.viscosity), "force": force}

@@ -8,8 +8,6 @@ A step appends what P makes of the newest, and N, which sees them all, corrects 
 Source: sanchez2020.
 """
 
-import functools
-
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from dpbook_utils.networks import ConvResNet
 from dpbook_utils.physics.solver import Solver
 from dpbook_utils.rollout import Sequential
 
+from .data_sets import cached_per_set
 from .ks import KuramotoSivashinskyProblem, kuramoto_sivashinsky
 from .problem import Trajectories
 
@@ -76,7 +75,7 @@ class KSHistory(KuramotoSivashinskyProblem):
         """P on the newest state, then N on all."""
         return Sequential(Append(self.coarse_solver(), NUM_FRAMES), CorrectNewest(networks))
 
-    @functools.cache
+    @cached_per_set
     def trajectories(self, name: str) -> Trajectories:
         """Those of ``kuramoto_sivashinsky``, each state with those before it: (samples, time, NUM_FRAMES, x)."""
         states, parameters = kuramoto_sivashinsky.with_history(name, NUM_FRAMES - 1)

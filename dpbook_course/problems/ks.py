@@ -15,11 +15,14 @@ from dpbook_utils.networks import ConvResNet
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 
 from . import restarts
+from .data_sets import cached_per_set, current, data_set, seed_here
 from .problem import Problem, Trajectories
 from .steps import Persistence
 
 STATES = Path(__file__).with_suffix(".npz")
 EVERY = 12  # steps from one stored state to the next
+FURTHER_STATES = Path(__file__).with_name("ks_further.npz")  # of the data sets 1, 2, ..., in double precision
+FURTHER_SETS, FURTHER_EVERY = 12, 96
 BEFORE = 2  # steps from the first one to the first state of a trajectory
 UNIT_SEED = 3  # ``unit``: more test states, on the domain of the unit length alone
 COMMAND = "python -m dpbook_course.problems.ks --write"
@@ -36,8 +39,9 @@ class KuramotoSivashinskyProblem(Problem):
     (0.85), longer (1.4) and intermediate (0.93, 1.15) domains that no training sees.
 
     The flow is chaotic, so its trajectories are data: ``ks.npz`` holds every 12th state of each, and the reference
-    solver runs between them. ``python -m dpbook_course.problems.ks --write`` makes the file anew; on another processor
-    that gives other trajectories, for which no study has been computed.
+    solver runs between them; ``ks_further.npz`` has every 96th of twelve more data sets, in double precision, whose
+    rounding takes longer to matter. ``python -m dpbook_course.problems.ks --write`` makes the files anew; on another
+    processor that gives other trajectories, for which no study has been computed.
 
     Chapters: 03_unrolling, 05_loss_placement, 06_long_horizons, 07_noise.   Source: list2025.
     """
@@ -69,7 +73,7 @@ class KuramotoSivashinskyProblem(Problem):
         """P, or the same with another number of sub-steps."""
         return self.solver(etd1, num_substeps)
 
-    @functools.cache
+    @cached_per_set
     def trajectories(self, name: str) -> Trajectories:
         """``train``, ``validation`` (the same lengths, other states), a test region, or ``unit`` (``UNIT_SEED``)."""
         return self.with_history(name, 0)
@@ -82,9 +86,9 @@ class KuramotoSivashinskyProblem(Problem):
         if before > BEFORE:
             raise ValueError(f"with_history: {before} states before the first; {BEFORE} are stored")
         lengths, num_steps, _ = self.described(name)
-        states = restarts.between(self.reference_solver(), self.restarts()[name], EVERY, num_steps + 1 + BEFORE,
-                                  length=lengths)
-        return Trajectories(states[:, BEFORE - before:], {"length": lengths})
+        stored, every = self.restarts(), FURTHER_EVERY if current() else EVERY
+        states = restarts.between(self.reference_solver(), stored[name], every, num_steps + 1 + BEFORE, length=lengths)
+        return Trajectories(states[:, BEFORE - before:].float(), {"length": lengths})
 
     def described(self, name: str) -> tuple[Tensor, int, int]:
         """(lengths of the domains, number of steps, seed of the initial conditions) of one set of trajectories."""
@@ -96,26 +100,56 @@ class KuramotoSivashinskyProblem(Problem):
             num_steps = self.train_steps if name == "train" else self.horizon
         return self.unit_length * torch.tensor(factors).repeat_interleave(per_length), num_steps, seed
 
-    @functools.cache
+    @cached_per_set
     def restarts(self) -> dict[str, Tensor]:
-        """The stored states of every set."""
-        return restarts.load(STATES, self.made_with(), COMMAND)
+        """The stored states of the present data set. Raises ValueError for a set of which none are stored."""
+        if not current():
+            return restarts.load(STATES, self.made_with(), COMMAND)
+        if current() > FURTHER_SETS:
+            raise ValueError(f"data set {current()} of {type(self).__name__}: there are 0 ... {FURTHER_SETS}; make "
+                             f"more with a larger FURTHER_SETS and `{COMMAND}`")
+        found = self.further_restarts()
+        return {name: found[f"{name} {current()}"] for name in self.set_names}
+
+    @functools.cache
+    def further_restarts(self) -> dict[str, Tensor]:
+        """The stored states of the data sets 1, 2, ...: ``{"train 1": (samples, restarts, 1, x)}``."""
+        return restarts.load(FURTHER_STATES, self.further_made_with(), COMMAND)
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        return "train", "validation", *self.regions, "unit"
 
     def made_with(self) -> dict:
         """The settings that the stored states depend on."""
         return {**{name: getattr(self, name) for name in MADE_WITH}, "every": EVERY, "before": BEFORE,
                 "unit_seed": UNIT_SEED}
 
+    def further_made_with(self) -> dict:
+        """The same for the data sets 1, 2, ..."""
+        return {**self.made_with(), "every": FURTHER_EVERY, "sets": FURTHER_SETS}
+
     def make_states(self, path: Path = STATES) -> None:
-        """Simulate all trajectories from random initial conditions and store every ``EVERY``-th state."""
-        found = {}
-        for name in ("train", "validation", *self.regions, "unit"):
-            lengths, num_steps, seed = self.described(name)
-            u0 = random_fourier(len(lengths), self.num_points, modes=self.modes, seed=seed)
-            states = simulate(self.reference_solver(), u0, num_steps + BEFORE, warmup=self.warmup - BEFORE,
-                              length=lengths)
-            found[name] = states[:, ::EVERY].clone()
-        restarts.save(path, self.made_with(), found)
+        """Simulate all trajectories from random initial conditions; store some of their states, and beside that file
+        those of the further data sets."""
+        restarts.save(path, self.made_with(), {name: self._made(name, EVERY) for name in self.set_names})
+        self.make_further_states(path.with_name(FURTHER_STATES.name))
+
+    def make_further_states(self, path: Path = FURTHER_STATES) -> None:
+        """The same for the data sets 1, 2, ..."""
+        further = {}
+        for number in range(1, FURTHER_SETS + 1):
+            with data_set(number):
+                further |= {f"{name} {number}": self._made(name, FURTHER_EVERY, torch.float64)
+                            for name in self.set_names}
+        restarts.save(path, self.further_made_with(), further)
+
+    def _made(self, name: str, every: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        lengths, num_steps, seed = self.described(name)
+        u0 = random_fourier(len(lengths), self.num_points, modes=self.modes, seed=seed_here(seed), dtype=dtype)
+        states = simulate(self.reference_solver(), u0, num_steps + BEFORE, warmup=self.warmup - BEFORE,
+                          length=lengths.to(dtype))
+        return states[:, ::every].clone()
 
     def network(self, seed: int, width: int, num_blocks: int, output_scale: float | None = None) -> ConvResNet:
         scale = self.output_scale if output_scale is None else output_scale

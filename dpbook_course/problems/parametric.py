@@ -14,6 +14,7 @@ from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Sequential, repeat
 
+from .data_sets import cached_per_set, seed_here
 from .problem import FineProblem, Trajectories
 
 
@@ -104,10 +105,10 @@ class ParametricBurgers(FineProblem):
         return {"viscosity": (lowest * (highest / lowest) ** x).float(),
                 "amplitude": (weakest + (strongest - weakest) * y).float()}
 
-    @functools.cache
+    @cached_per_set
     def fine_trajectories(self, name: str) -> Trajectories:
         """On 128 cells: ``validation`` (inside, 50 steps) or one of the test regions."""
-        seed = self.seeds[name]
+        seed = seed_here(self.seeds[name])
         if name in ("validation", "inside"):
             u0, values = self.sampler()(self.num_inside, seed, 0)
         else:

@@ -1,11 +1,11 @@
 """The Kuramoto-Sivashinsky correction where the flow is periodic, ``periodic_waves``."""
 
-import functools
 from collections.abc import Callable
 
 from dpbook_utils.data import random_fourier, simulate
 from dpbook_utils.physics.trace import TracedSolver
 
+from .data_sets import cached_per_set, seed_here
 from .ks import KuramotoSivashinskyProblem, kuramoto_sivashinsky
 from .problem import Trajectories
 
@@ -27,11 +27,11 @@ class PeriodicWaves(KuramotoSivashinskyProblem):
     def solver(self, integrator: Callable, num_substeps: int | None = None) -> TracedSolver:
         return TracedSolver(super().solver(integrator, num_substeps))
 
-    @functools.cache
+    @cached_per_set
     def trajectories(self, name: str) -> Trajectories:
         """``train``, ``validation`` (the same lengths, other states), or ``inside`` (other lengths)."""
         lengths, num_steps, seed = self.described(name)
-        u0 = random_fourier(len(lengths), self.num_points, modes=self.modes, seed=seed)
+        u0 = random_fourier(len(lengths), self.num_points, modes=self.modes, seed=seed_here(seed))
         states = simulate(self.reference_solver(), u0, num_steps, warmup=self.warmup, length=lengths)
         return Trajectories(states, {"length": lengths})
 

@@ -28,7 +28,7 @@ from dpbook_utils.objectives import from_batch, from_solver, parameters_of
 from dpbook_utils.rollout import Rollout
 from dpbook_utils.setups import Setup, train, warm_up
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...problems import kuramoto_sivashinsky as ks
 from .perturbations import log_slope
 
@@ -37,6 +37,7 @@ UNROLLED, BATCH = 8, 16  # steps that own states are taken from; windows per upd
 PLACES = (1, 4, 16, 64)  # steps after which states are compared
 CURVE, SETTLED, LARGE = 100, 10, 0.3  # the error's growth is measured from step 10 until the error is this large
 REGION = "inside"
+ANOTHER = 100  # from the seed of a network to that of the one beside it
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,16 @@ SPEC = Specification(
         "diverged_at": "update at which the training diverged; -1 for none"},
     settings={**ks.settings, "width": WIDTH, "num_blocks": NUM_BLOCKS, "unrolled": UNROLLED, "places": PLACES,
               "region": REGION, "settled": SETTLED, "large": LARGE},
+    replication=Replication(dict.fromkeys(_VARIANTS, (BUDGET,))),
     checks=tuple(Task(name, 8, (0, 1)) for name in ("ONE", "STORED-8", "FRESH-8")), checked=("one_step",))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train and judge one variant; every metric has one entry per seed."""
-    step, history = fitted(SPEC.variants[variant], seeds, budget)
-    return {**judge(step, len(seeds)), "diverged_at": history.diverged_at}
+    trained = (*seeds, seeds[0] + ANOTHER) if len(seeds) == 1 else seeds  # two, for their states to disagree
+    step, history = fitted(SPEC.variants[variant], trained, budget)
+    found = {**judge(step, len(trained)), "diverged_at": history.diverged_at}
+    return {name: values[:len(seeds)] for name, values in found.items()}
 
 
 def fitted(row: Variant, seeds: Sequence[int], budget: int, progress: bool = False) -> tuple[nn.Module, History]:

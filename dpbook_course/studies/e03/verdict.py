@@ -30,11 +30,11 @@ def gain(frame: pandas.DataFrame) -> pandas.Series:
 
 
 def networks(frame: pandas.DataFrame, budget: int) -> pandas.DataFrame:
-    """The records of E04's trained hybrids with the larger network, at one budget."""
+    """The records of E04's trained hybrids with the larger network, at one budget, on the data that all have seen."""
     if frame.empty:
         return frame
     hybrid = ~frame.variant.str.fullmatch(ALONE) & ~frame.variant.str.endswith("small")
-    return frame[hybrid & (frame.budget == budget)]
+    return frame[hybrid & (frame.budget == budget) & (frame.data_set == 0)]
 
 
 def explained(frame: pandas.DataFrame, budget: int, lost: bool = True) -> Finding:

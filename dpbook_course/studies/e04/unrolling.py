@@ -19,12 +19,12 @@ from dpbook_utils.losses import final_step
 from dpbook_utils.objectives import from_batch, from_solver
 from dpbook_utils.setups import Setup, train, warm_up
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
 from ...experiments.tuning import Tuning, at_rate
 from ...problems import kuramoto_sivashinsky as ks
 from ...problems.ks import Baseline
-from .design import BUDGETS, BUDGETS_ONE
+from .design import BUDGETS, BUDGETS_ONE, DECIDING, SHORT
 
 SEEDS = (0, 1, 2, 3, 4, 5)
 LONGEST = 8  # all set-ups draw windows of this length, so that they see the same ones
@@ -99,6 +99,11 @@ SPEC = Specification(
     metrics={**ks.metrics, **TRAINING_METRICS},
     settings={**ks.settings, "longest": LONGEST},
     baselines=frozenset(name for name, variant in _VARIANTS.items() if isinstance(variant, Baseline)),
+    replication=Replication({
+        **dict.fromkeys((*MAIN, "TERMINAL-8", "PUSHFORWARD-8"), (SHORT, DECIDING)),  # E06 needs those of eight steps
+        **dict.fromkeys([f"{name}, small" for name in MAIN] + [n for n in _VARIANTS if n.startswith("predictor")],
+                        (DECIDING,)),
+        "P": (0,)}),
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "NOISE", "PUSHFORWARD-3", "NOG-3", "WIG-3", "DIVERTED-3", "predictor, WIG-3")),
     checked=("one_step.inside", "one_step.below", "one_step.above"))

@@ -32,7 +32,7 @@ from dpbook_utils.objectives import Objective, from_batch, from_solver
 from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.setups import Setup, train, warm_up
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...experiments.trainings import TRAINING_METRICS, training_metrics
 from ...experiments.tuning import Tuning, at_rate
 from ...problems import kuramoto_sivashinsky as ks
@@ -102,6 +102,8 @@ SPEC = Specification(
     budgets=dict.fromkeys(_VARIANTS, BUDGETS),
     metrics={**ks.metrics, **TRAINING_METRICS},
     settings={**ks.settings, "longest": NUM_STEPS, "network": (WIDTH, NUM_BLOCKS)},
+    replication=Replication({f"{place}, {policy}": BUDGETS
+                             for place in ("sparse", "residual") for policy in ("WIG", "NOG")}),
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in ("residual, WIG", "N first, after P, WIG")),
     checked=("one_step.inside", "one_step.below", "one_step.above"))
 

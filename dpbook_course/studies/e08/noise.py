@@ -27,7 +27,7 @@ from torch import Tensor
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.setups import Setup, warm_up
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...experiments.trainings import no_training
 from ...problems import kuramoto_sivashinsky as ks
 from ...problems.frames import NUM_FRAMES, ks_history
@@ -76,6 +76,10 @@ SPEC = Specification(
     metrics={**ks.metrics, **e08_rows.extra_metrics(ks.regions)},
     settings={**ks.settings, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS),
               "num_frames": NUM_FRAMES, "measured": e08_rows.MEASURED},
+    replication=Replication({
+        **dict.fromkeys(("ONE", "history", "WIG-3", "WIG-8"), (LONG,)),
+        **{name(family, sigma): (LONG,) for family in ("white", "shaped", "walk", "WIG-3")
+           for sigma in GRID[family][LONG]}}),
     baselines=frozenset(_BASELINES),
     checks=(Task(name("walk", 1e-2), 8, (0, 1)),),
     checked=("one_step.inside", "validation"))

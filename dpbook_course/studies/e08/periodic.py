@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...experiments.trainings import no_training
 from ...problems import periodic_waves as problem
 from ...problems.steps import Persistence
@@ -33,6 +33,8 @@ SPEC = Specification(
     id="e08_periodic", title="Noise, on a periodic flow", chapter="07_noise", variants={**_VARIANTS, **_BASELINES},
     seeds=SEEDS, budgets=_BUDGETS, metrics={**problem.metrics, **e08_rows.extra_metrics(problem.regions)},
     settings={**problem.settings, "longest": LONGEST, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)},
+    replication=Replication({
+        row: (LONG,) for row in ("WIG-3", "WIG-8", *(name("white", sigma) for sigma in PERIODIC_GRID["white"][LONG]))}),
     baselines=frozenset(_BASELINES), checks=(Task("WIG-3", 8, (0, 1)),), checked=("one_step.inside", "validation"))
 
 

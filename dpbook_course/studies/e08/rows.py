@@ -5,7 +5,6 @@ Standard deviations of noise are stated in those of the problem's training data.
 Chapter: 07_noise.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.setups import Setup, train
 
 from ...experiments.trainings import TRAINING_METRICS, losses, undisturbed_seconds
+from ...problems.data_sets import cached_per_set
 from ...problems.frames import NUM_FRAMES, newest_mse
 from ...problems.ks import KuramotoSivashinskyProblem
 from ...problems.problem import Trajectories
@@ -137,7 +137,7 @@ def deviation(problem: KuramotoSivashinskyProblem) -> float:
     return float(problem.trajectories("train").states[:, :, -1].std())
 
 
-@functools.cache
+@cached_per_set
 def error_spectrum(problem: KuramotoSivashinskyProblem) -> Tensor:
     """(wave numbers,): mean energy spectrum of a trained ONE's error after one step, on training states."""
     networks = problem.ensemble(MEASURED["seeds"], WIDTH, NUM_BLOCKS)

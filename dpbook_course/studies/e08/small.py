@@ -12,16 +12,16 @@ Added when the other results were known, and part of no criterion: noise with a 
 a start for WIG-3, and in the data of an unroll whose targets the reference solver makes at every step (``diverted``).
 """
 
-import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ...experiments.spec import Specification, Task
+from ...experiments.spec import Replication, Specification, Task
 from ...experiments.trainings import no_training
 from ...experiments.tuning import at_rate
 from ...problems import kuramoto_sivashinsky as ks
+from ...problems.data_sets import cached_per_set
 from ...problems.ks import UNIT_SEED, KuramotoSivashinskyProblem
 from ...problems.problem import Trajectories
 from . import rows as e08_rows
@@ -35,7 +35,7 @@ class LittleData(KuramotoSivashinskyProblem):
 
     regions = ("inside",)
 
-    @functools.cache
+    @cached_per_set
     def trajectories(self, name: str) -> Trajectories:
         """``train``: the first states of one trajectory; ``validation``: E04's at this length; ``inside``: test."""
         if name == "inside":
@@ -70,6 +70,11 @@ SPEC = Specification(
     seeds=SEEDS, budgets={**_BUDGETS, "P": (0,)},
     metrics={**little_data.metrics, **e08_rows.extra_metrics(little_data.regions)},
     settings={**little_data.settings, "network": (e08_rows.WIDTH, e08_rows.NUM_BLOCKS)}, baselines=frozenset({"P"}),
+    replication=Replication({
+        "ONE": SMALL_BUDGETS[1:], "P": (0,),
+        **{n: (EQUAL,) for n in _VARIANTS if n.startswith("white") and "then" not in n},
+        **{dp_name(first, rate): (DP_BUDGET,) for rate in DP_RATES
+           for first in ("", "ONE", *(name("white", sigma) for sigma in FIRST))}}),
     checks=(Task(dp_name("ONE", DP_RATES[0]), 4, (0, 1)), Task(name("moved target", 1e-2), 8, (0, 1))),
     checked=("one_step.inside", "validation"))
 
