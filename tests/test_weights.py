@@ -1,6 +1,7 @@
 """Weights to take home: what was stored is loaded, all else is told in a sentence, errors are those of the cards."""
 
 import json
+import re
 import warnings
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import torch
 import dpbook_course as course
 import dpbook_utils as dp
 from dpbook_course.experiments import __main__ as command
-from dpbook_course.experiments import results
+from dpbook_course.experiments import chapter_code, results
 from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.studies.e04 import unrolling as e04
 from dpbook_course.weights import files, kept, loading, training
@@ -31,7 +32,7 @@ def network(seed=0):
 
 
 @pytest.fixture
-def root(tmp_path):
+def made_up(tmp_path):
     """Two seeds of one set-up, one of another, none of them trained."""
     for card in (MADE_UP, replace(MADE_UP, seed=1), replace(MADE_UP, setup="WIG-3", updates=6000,
                                                             fingerprint=e04.SPEC.fingerprint("WIG-3"))):
@@ -39,22 +40,22 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_what_was_stored_is_loaded(root):
-    path = MADE_UP.path(root)
-    assert path == root / "e04" / "ONE-1500-0.safetensors"
+def test_what_was_stored_is_loaded(made_up):
+    path = MADE_UP.path(made_up)
+    assert path == made_up / "e04" / "ONE-1500-0.safetensors"
     card, weights = files.read(path)
     assert card == MADE_UP and weights.keys() == network().state_dict().keys()
     u = ks.restarts()["validation"][:2, 0]
     length = ks.trajectories("validation").length[:2]
     for seed in (0, 1):
-        step = course.load("KS ", "one", seed=seed, root=root)
+        step = course.load("KS ", "one", seed=seed, root=made_up)
         assert torch.equal(step(u, length=length), ks.hybrid(network(seed))(u, length=length))
         assert all(weight.requires_grad for weight in step.parameters()), "to be trained further"
 
 
-def test_the_most_updates_are_the_default(root):
-    files.save(replace(MADE_UP, updates=6000), network(5).state_dict(), root)
-    found = [course.load("ks", "ONE", updates=updates, root=root).state_dict() for updates in (None, 6000, 1500)]
+def test_the_most_updates_are_the_default(made_up):
+    files.save(replace(MADE_UP, updates=6000), network(5).state_dict(), made_up)
+    found = [course.load("ks", "ONE", updates=updates, root=made_up).state_dict() for updates in (None, 6000, 1500)]
     (name,) = [name for name in found[0] if name.endswith("layers.0.weight")]
     assert torch.equal(found[0][name], found[1][name]) and not torch.equal(found[0][name], found[2][name])
 
@@ -65,9 +66,9 @@ def test_the_most_updates_are_the_default(root):
     (("ks", "ONE", 7), "load: no weights for the seed 7 of 'ks', 'ONE'; there are 0, 1"),
     (("ks", "ONE", 1, 300), "load: no weights for the number of updates 300 of 'ks', 'ONE'; there are 1500"),
     ((3, "ONE"), "load: no weights for the problem 3; there are 'ks'")])
-def test_what_there_is_not_is_said(root, asked, said):
+def test_what_there_is_not_is_said(made_up, asked, said):
     with pytest.raises(LookupError) as caught:
-        course.load(*asked, root=root)
+        course.load(*asked, root=made_up)
     assert str(caught.value) == said
 
 
@@ -111,29 +112,29 @@ def wider(path, card):
     (stored_anew(fingerprint="0123456789abcdef"), "were trained under other settings (specification 0123456789abcdef"),
     (wider, "has weights of other names or shapes than the network of e04"),
 ], ids=["bent", "edited", "cut", "empty", "foreign", "torch", "settings", "shapes"])
-def test_a_file_that_does_not_fit_is_refused_and_left(root, change, said):
-    path = MADE_UP.path(root)
+def test_a_file_that_does_not_fit_is_refused_and_left(made_up, change, said):
+    path = MADE_UP.path(made_up)
     change(path, MADE_UP)
     before = path.read_bytes()
     with pytest.raises(WeightsError) as caught:
-        course.load("ks", "ONE", root=root)
+        course.load("ks", "ONE", root=made_up)
     text = str(caught.value)
     assert said in text and "python -m dpbook_course.experiments weights e04" in text and "\n" not in text
     assert path.read_bytes() == before
-    assert isinstance(course.load("ks", "ONE", seed=1, root=root), torch.nn.Module), "the others can be used"
+    assert isinstance(course.load("ks", "ONE", seed=1, root=made_up), torch.nn.Module), "the others can be used"
 
 
-def test_another_minor_version_of_torch_is_no_obstacle(root):
+def test_another_minor_version_of_torch_is_no_obstacle(made_up):
     major = torch.__version__.split(".")[0]
-    with_torch(f"{major}.99.0")(MADE_UP.path(root), MADE_UP)
-    course.load("ks", "ONE", root=root)
+    with_torch(f"{major}.99.0")(MADE_UP.path(made_up), MADE_UP)
+    course.load("ks", "ONE", root=made_up)
 
 
-def test_a_file_is_not_overwritten(root):
-    before = MADE_UP.path(root).read_bytes()
+def test_a_file_is_not_overwritten(made_up):
+    before = MADE_UP.path(made_up).read_bytes()
     with pytest.raises(WeightsError, match="is there already and is not overwritten; move it away first: mv -n"):
-        files.save(MADE_UP, network(3).state_dict(), root)
-    assert MADE_UP.path(root).read_bytes() == before
+        files.save(MADE_UP, network(3).state_dict(), made_up)
+    assert MADE_UP.path(made_up).read_bytes() == before
 
 
 @pytest.fixture
@@ -168,11 +169,11 @@ def test_a_training_is_stored_once_and_goes_on_where_it_was(tiny, tmp_path, caps
 
 @pytest.mark.parametrize("change, said", [
     (bent, "its checksum differs"), (stored_anew(fingerprint="0123456789abcdef"), "under other settings and is not")])
-def test_a_file_in_the_way_is_told_and_left(tiny, root, change, said):
-    path = MADE_UP.path(root)
+def test_a_file_in_the_way_is_told_and_left(tiny, made_up, change, said):
+    path = MADE_UP.path(made_up)
     change(path, MADE_UP)
     before = path.read_bytes()
-    (problem,) = training.train(root=root)
+    (problem,) = training.train(root=made_up)
     assert said in problem and path.name in problem and not tiny and path.read_bytes() == before
 
 
@@ -210,6 +211,15 @@ def test_one_network_alone_is_the_member_that_was_trained(name):
     alone.load_state_dict(networks.member(1).state_dict())
     expected, found = one.short(step, 2)[1], one.short(one.chain(row, alone), 1)[0]
     assert abs(float(found / expected) - 1) < ROUNDING
+
+
+def test_the_page_runs_and_no_result_is_typed_on_it(root, monkeypatch):
+    monkeypatch.chdir(root / "book")
+    names = {"__name__": "trained"}
+    for source in chapter_code.cells(root / "book/trained.md"):
+        exec(source, names)
+    assert len(names["rows"]) == len(STORED) / len(kept.SEEDS)
+    assert not re.search(r"\d\.\d", chapter_code.FENCE.sub("", (root / "book/trained.md").read_text(encoding="utf-8")))
 
 
 def test_the_stored_files_are_whole_and_small():
