@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -12,15 +11,16 @@ import torch
 import dpbook_course as course
 import dpbook_utils as dp
 from dpbook_course.experiments import __main__ as command
-from dpbook_course.experiments import chapter_code, results
+from dpbook_course.experiments import chapter_code
 from dpbook_course.problems import kuramoto_sivashinsky as ks
 from dpbook_course.studies.e04 import unrolling as e04
-from dpbook_course.weights import files, kept, loading, training
+from dpbook_course.weights import files, kept, training
 from dpbook_course.weights.files import Card, WeightsError
 from dpbook_utils.networks import Ensemble
 
 LARGEST = 3e6  # bytes of all files
-ROUNDING = 1e-3  # of a card's error, computed by one network alone or on another processor: a dozen chaotic steps
+ROUNDING = 1e-4  # of a card's error, computed by one network alone or on another processor: a dozen chaotic steps
+AGREEMENT = 1e-2  # with the record of a study: a training amplifies rounding, too
 STORED, PROBLEMS = files.cards()
 KEPT = {(one.spec.id, setup): one for one in kept.KEPT for setup in one.setups}
 MADE_UP = Card("ks", "ONE", 0, 1500, "e04", e04.SPEC.fingerprint("ONE"), (0, 1), "error.inside", 0.25, 0.125,
@@ -234,17 +234,19 @@ def test_the_stored_files_are_whole_and_small():
     assert len(table) == len(STORED) and table.problem.iloc[0] == "ks" and (table.weights > 4000).all()
 
 
-@pytest.mark.parametrize("card", [card for card in STORED if card.seed == 0], ids=lambda card: card.path().stem)
+@pytest.mark.parametrize("card", [card for card in STORED if card.seed == 0], ids=lambda card: (
+    card.path().stem + f" of {card.study}"))
 def test_a_stored_network_has_the_error_of_its_card(card):
     step = course.load(card.problem, card.setup, card.seed, card.updates)
     found = float(KEPT[card.study, card.setup].short(step, 1)[0])
     assert abs(found / card.short_error - 1) < ROUNDING
 
 
-@pytest.mark.parametrize("card", STORED, ids=lambda card: card.path().stem)
+@pytest.mark.parametrize("card", [card for card in STORED if card.problem != "wake"], ids=lambda card: (
+    card.path().stem + f" of {card.study}"))  # whose flows take minutes
 def test_a_stored_network_is_as_good_as_the_record_of_its_study(card):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        recorded = training.recorded(KEPT[card.study, card.setup], card)
-    assert abs(card.error / recorded - 1) < training.AGREEMENT
-    assert results.folder().is_dir() and loading.chain(card)
+    """By the study's own measure, computed here; beside it the study's network was trained in another environment."""
+    one = KEPT[card.study, card.setup]
+    found = float(one.error(course.load(card.problem, card.setup, card.seed, card.updates), 1)[0])
+    assert abs(found / card.error - 1) < ROUNDING
+    assert abs(found / training.recorded(one, card) - 1) < AGREEMENT

@@ -69,7 +69,7 @@ def recorded(kept: Kept, card: Card) -> float | None:
 
 def _beside(kept: Kept, card: Card) -> str:
     stored = recorded(kept, card)
-    return "" if stored is None else f" (the study's record: {stored:.6g}, {card.error / stored - 1:+.2%})"
+    return "" if stored is None else f" (the study's record: {stored:.6g}, {card.error / stored - 1:+.1e})"
 
 
 def _asked(study: str | None, setup: str | None) -> list[tuple[Kept, str]]:
