@@ -40,7 +40,7 @@ COURSE = [
     {"experiments"},
     {"claims"},
     {"studies"},
-    {"exercises"},
+    {"exercises", "weights"},
     {"explorer", "web"},
 ]
 CHAPTERS = {
