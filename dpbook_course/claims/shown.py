@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .claims import Effect, Verdict
 
 COLOURS = {"supported": "success", "supported under conditions": "info", "contradicted": "danger",
-           UNDECIDED: "secondary", "open": "light"}
+           UNDECIDED: "warning", "open": "light"}
 RATIO, DIFFERENCE = "ratio, with its 95 % interval", "difference, with its 95 % interval"
 
 
@@ -39,8 +39,8 @@ def sentence(verdict: "Verdict") -> str:
         return "There are no results yet."
     effect = main_effect(verdict)
     seeds = verdict.sample if verdict.num_seeds else "some comparisons are not computed yet"
-    number = f" {effect.name}: {interval(effect)}." if effect else ""
-    return f"{_counted(verdict)} ({seeds}; {verdict.budget}).{number}"
+    number = f"; the main effect, {effect.name}, is {interval(effect)}" if effect else ""
+    return f"{_counted(verdict)} ({seeds}; {verdict.budget}){number}."
 
 
 def pictures(verdict: "Verdict") -> list[str]:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from .style import COLOURS, DASHES, array, grid, legend, styled
 
 GUIDE, BAND = "#555555", "#e8e8e8"
-LINE = 96  # characters of a label that stands above its interval
+LINE = 76  # characters of a label that stands above its interval
 MARKERS = "os^Dv*XPh"  # as many as do not divide the colours
 
 
@@ -148,7 +148,7 @@ def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None
         if alone:
             axis.tick_params(axis="y", length=0)
             for text, y in zip(texts, places.values()):
-                axis.annotate(text, (0, y - 0.3), xycoords=("axes fraction", "data"), va="bottom", fontsize=8.5,
+                axis.annotate(text, (0, y - 0.3), xycoords=("axes fraction", "data"), va="bottom", fontsize=9,
                               linespacing=1.0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})
     legend(figure, axes)
     return figure

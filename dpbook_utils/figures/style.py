@@ -16,7 +16,7 @@ from .. import arguments
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # as many as do not divide the colours: 35 pairs
-WIDTH = 6.2  # of every figure [inch]: all of it can be read on a phone
+WIDTH = 5.4  # of a figure [inch]: all of it can be read on a phone
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
          "grid.color": "#dddddd", "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white",
          "figure.dpi": 150, "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "RdBu_r"}
@@ -42,8 +42,8 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return in_style
 
 
-def grid(panels: int, height: float, *, columns: int | None = None, space: float = 0.0,
-         **options) -> tuple[Figure, list]:
+def grid(panels: int, height: float, *, columns: int | None = None, width: float = WIDTH,
+         space: float = 0.0, **options) -> tuple[Figure, list]:
     """A figure of that many axes in rows of ``columns``, two by default; what is left over in a row stays empty.
 
     Args:
@@ -52,7 +52,7 @@ def grid(panels: int, height: float, *, columns: int | None = None, space: float
     """
     columns = min(panels, columns or 2)
     rows = -(-panels // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height * rows + space), layout="constrained",
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows + space), layout="constrained",
                                 squeeze=False, **options)
     for axis in axes.flat[panels:]:
         axis.set_visible(False)
