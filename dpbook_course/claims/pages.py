@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
         """Which seeds are lost, and what the ratio is then about; empty if there are none."""
         parts = [f"the {which} set-up lost seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
                  for which, seeds in zip(("first", "second"), self.lost) if seeds]
-        rest = self.num_seeds - len(set().union(*self.lost))
+        rest = 0 if self.effect.sets else self.num_seeds - len(set().union(*self.lost))
         if not parts:
             return ""
         return f"{' and '.join(parts)} (diverged or blown up)" + (f", the ratio is of the other {rest}" if rest else "")
@@ -61,8 +61,17 @@ class Comparison(NamedTuple):
 def compare(name: str, a: pandas.Series, b: pandas.Series | float) -> Comparison:
     """``a`` against ``b``, seed by seed (``findings.smaller``); empty series are results that are missing."""
     sides = findings.common_seeds(a, b if isinstance(b, pandas.Series) else pandas.Series(float(b), a.index))
-    lost = tuple(tuple(values.index[~np.isfinite(values.to_numpy(float))]) for values in sides)
-    return Comparison(*findings.smaller(name, *sides), lost)
+    finding = findings.smaller(name, *sides)
+    return Comparison(*finding, tuple(_lost(values, bool(finding.effect.sets)) for values in sides))
+
+
+def _lost(values: pandas.Series, by_sets: bool) -> tuple:
+    """The seeds whose value is not finite, among those that are looked at; with sets of data, ``3 on set 0``."""
+    if not by_sets:
+        values = findings.first_set(values)
+    seeds = values.index[~np.isfinite(values.to_numpy(float))]
+    return tuple(f"{seed[1]} on set {seed[0]}" if by_sets else seed[1] if values.index.nlevels > 1 else seed
+                 for seed in seeds)
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
