@@ -10,7 +10,7 @@ import pandas
 import pytest
 from test_repository import MODULES, imports, module_name
 
-from dpbook_course.claims import claims, pages
+from dpbook_course.claims import claims, shown
 from dpbook_course.claims.claims import Effect
 from dpbook_course.claims.comparisons import Lower, Smaller, SmallerInTime, cross, found_in
 from dpbook_course.experiments import results, tasks
@@ -136,7 +136,7 @@ def test_no_verdict_reads_its_labels(stored, which, monkeypatch):
             for field in ("value", "low", "high", "reading", "p", "corrected", "blown_up"):
                 was, now = getattr(one, field), getattr(other, field)
                 assert was == now or (was != was and now != now), (key, one.name, field)
-        mains = [pages.main_effect(verdict) for verdict in (before, after)]
+        mains = [shown.main_effect(verdict) for verdict in (before, after)]
         assert mains == [None, None] or mains[1].name == renamed[mains[0].name], key
     outcomes = {key: verdict.outcome for key, verdict in plain.items()}
     assert which == 0 or outcomes["C16"] == claims.UNDER_CONDITIONS, "a rule that picks those that are enough"
