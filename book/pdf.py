@@ -51,7 +51,8 @@ def printable(page: str) -> BeautifulSoup:
         for text in figure.find_all("noscript"):
             text.unwrap()
     for folded in soup.find_all("details"):
-        if folded.find_parent(class_="cell") is not None and "admonition" not in folded.get("class", []):
+        kept = {"admonition", "sd-dropdown"}.intersection(folded.get("class", []))  # what a page says, and no code
+        if folded.find_parent(class_="cell") is not None and not kept:
             folded.decompose()
         else:
             folded["open"] = ""

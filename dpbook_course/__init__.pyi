@@ -18,6 +18,10 @@ from .claims.seeds import stacked as stacked
 from .experiments import outcomes as outcomes
 from .experiments.tasks import measured as measured
 
+# Trained networks
+from .weights.loading import load as load
+from .weights.loading import trained as trained
+
 # To play with
 from .explorer import Playground as Playground
 from .explorer import explore as explore

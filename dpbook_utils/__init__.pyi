@@ -6,12 +6,16 @@ from .physics.solver import Solver as Solver
 from .physics.burgers import Burgers as Burgers
 from .physics.advection_diffusion import AdvectionDiffusion as AdvectionDiffusion
 from .physics.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
+from .physics.spectral import SpectralBurgers as SpectralBurgers
+from .physics.semi_implicit import SemiImplicitKuramotoSivashinsky as SemiImplicitKuramotoSivashinsky
 from .physics.navier_stokes import NavierStokes as NavierStokes
 from .physics.wake import Wake as Wake
 from .physics.advection import central as central
 from .physics.advection import upwind as upwind
 from .physics.advection import semi_lagrangian as semi_lagrangian
 from .physics.advection import interpolated as interpolated
+from .physics.limited import limited as limited
+from .physics.limited import Limited as Limited
 from .physics.kuramoto_sivashinsky import etd1 as etd1
 from .physics.kuramoto_sivashinsky import etdrk2 as etdrk2
 from .physics.trace import trace as trace

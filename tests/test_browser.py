@@ -72,6 +72,17 @@ def test_page_fits_a_phone(chapter, theme, width):
     assert chapter.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_line_of_code_and_no_figure_is_cut(chapter, width):
+    chapter.page.set_viewport_size({"width": width, "height": 844})
+    cut = chapter.page.evaluate("""() => [...document.querySelectorAll('article div.highlight pre')].filter(
+        box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent.slice(0, 80))""")
+    assert cut == []
+    wide = chapter.page.evaluate("""() => [...document.querySelectorAll('article .cell_output img')].filter(
+        image => image.getBoundingClientRect().right > window.innerWidth).map(image => image.alt.slice(0, 80))""")
+    assert wide == []
+
+
 @pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 390)])
 def test_page_is_accessible(chapter, theme, width):
     """The rules of WCAG 2.1, levels A and AA, that a machine can check."""

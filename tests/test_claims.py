@@ -176,19 +176,19 @@ def test_equal_time():
 
 def test_texts():
     verdict = judge(CLAIM, {"e90": frame_of(BETTER)})
-    markdown, text = verdict._repr_markdown_(), str(verdict)
-    for said in (markdown, text):
+    html, text = verdict._repr_html_(), str(verdict)
+    for said in (html, text):
         for part in (CLAIM.id, CLAIM.text, CLAIM.criterion, "supported", "Sample: 6 seeds", "100 updates", "A / B, 100",
                      "as claimed", "python -m dpbook_course.experiments run e90"):
             assert part in said
-    assert markdown.count("\n|") == 5 and list(verdict.table()["reading"]) == ["as claimed", "as claimed", ""]
+    assert html.count("<tr>") == 4 and list(verdict.table()["reading"]) == ["as claimed", "as claimed", ""]
     assert verdict.effect("B / A").value == pytest.approx(1 / verdict.effect("A / B, 100").value)
     with pytest.raises(KeyError, match="A / B, 10"):
         verdict.effect("A / C")
     with pytest.raises(ValueError, match="'true'"):
         Verdict("true", (), 6, "")
     alone = Verdict("undecided", (Effect("x", math.nan, math.nan, math.nan),), 0, "none")
-    assert "| x | - | - ... - |  | - | - |" in alone._repr_markdown_() and "undecided" in str(alone)
+    assert "<td>x</td><td>-</td><td>- ... -</td><td></td>" in alone._repr_html_() and "undecided" in str(alone)
 
 
 @dataclass(frozen=True)

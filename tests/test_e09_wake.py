@@ -16,6 +16,7 @@ from dpbook_course.problems.steps import Rate
 from dpbook_course.studies.e09 import tuning as e09_tuning
 from dpbook_course.studies.e09 import verdict as verdicts_e09
 from dpbook_course.studies.e09 import wake as e09_wake
+from dpbook_utils.data import Fresh
 from dpbook_utils.gradients import NoSolverGradient
 from dpbook_utils.physics.obstacle import ChannelDivergence
 from dpbook_utils.physics.wake import Forces
@@ -144,6 +145,15 @@ def test_test_flows_are_no_training_flows():
     assert not any(train & others for others in numbers.values())
     assert all(min(train) < number < max(train) for number in numbers["inside"])
     assert max(numbers["below"]) < min(train) and min(numbers["above"]) > max(train)
+
+
+def test_flows_are_simulated_one_by_one_at_their_reynolds_numbers():
+    """As the data sets of the study are, which take minutes; here undisturbed ones on the source's grid."""
+    listed = wake.Listed(lambda reynolds: wake.grid(1).start(torch.zeros_like(reynolds)), {"reynolds": (120.0, 170.0)})
+    fresh = Fresh(wake.solver(), listed, 2, batch_size=1, seed=0)
+    for k, number in enumerate((120.0, 170.0)):
+        batch = fresh[k]
+        assert batch["reynolds"].tolist() == [number] and batch["reference"].shape == (1, 2, 2, 64, 32)
 
 
 def test_a_small_run_gives_every_metric():

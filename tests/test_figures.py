@@ -52,15 +52,43 @@ EFFECTS = {"WIG / ONE": (0.8, 0.7, 0.9, [0.75, 0.85]), "NOG / ONE": (1.1, 0.95, 
 
 def test_a_forest_shows_values_intervals_seeds_and_the_line():
     axis, = figures.forest(EFFECTS, xlabel="ratio", others={"published": {"WIG / ONE": 0.5}}).axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == list(EFFECTS)
+    above = [(text.get_text(), text.xy[1]) for text in axis.texts if ":" in text.get_text()]
+    assert [text for text, _ in above] == ["WIG / ONE: 0.80", "NOG / ONE: 1.10"] and above[0][1] < above[1][1]
     assert axis.get_ylim()[0] > axis.get_ylim()[1] and axis.get_xscale() == "log"
     marks = {mark: [line for line in axis.get_lines() if line.get_marker() == mark] for mark in "oDs"}
     assert [list(line.get_xdata()) for line in marks["o"]] == [[0.75, 0.85], []]
     assert [(*line.get_xdata(), *line.get_ydata()) for line in marks["D"]] == [(0.5, 0)]
     assert {tuple(line.get_xdata()) for line in axis.get_lines()} > {(0.7, 0.9), (0.95, 1.3)}
-    assert {text.get_text() for text in axis.texts} == {"0.80", "1.10", "0.50"}
+    assert [text.get_text() for text in axis.texts if ":" not in text.get_text()] == ["0.50"]
     filled = [line.get_markerfacecolor() for line in marks["s"]]
     assert filled == [figures.COLOURS[0], "white"]  # an interval that holds the line is open
+
+
+def test_a_forest_marks_what_is_undecided_and_what_counts_as_equal():
+    """As a verdict asks: by its readings, with a band for each row; differences on a linear axis around zero."""
+    axis, = figures.forest({"a" * 120: (0.8, 0.7, 0.9), "b": (1.1, 0.95, 1.3)}, xlabel="ratio", undecided=["a" * 120],
+                           bands={"b": (1 / 1.05, 1.05)}).axes
+    marks = [line for line in axis.get_lines() if line.get_marker() == "s"]
+    assert [line.get_markerfacecolor() for line in marks] == ["white", figures.COLOURS[0]]
+    band, = axis.collections
+    x, y = band.get_paths()[0].vertices.T
+    assert (x.min(), x.max()) == pytest.approx((1 / 1.05, 1.05)) and y.min() < marks[1].get_ydata()[0] < y.max()
+    assert max(len(line) for text in axis.texts for line in text.get_text().splitlines()) < 100, "broken"
+    axis, = figures.forest({"c": (-0.1, -0.2, 0.0)}, xlabel="difference", equal=0.0).axes
+    assert axis.get_xscale() == "linear" and axis.get_lines()[0].get_xdata()[0] == 0
+
+
+def test_figures_are_narrow_enough_for_a_phone():
+    for figure in (figures.curves({name: {"a": (T, T)} for name in "xyz"}, xlabel="x", ylabel="y"),
+                   figures.forest({name: EFFECTS for name in "wxyz"}, xlabel="ratio"),
+                   figures.space_time({name: torch.randn(4, 4) for name in "xyz"}, length=1, duration=1)):
+        assert figure.get_size_inches()[0] < 6.5
+        assert {axis.get_subplotspec().colspan.start for axis in figure.axes if axis.get_subplotspec()} == {0, 1}
+
+
+def test_a_figure_can_stand_in_text():
+    text = figures.image(figures.forest(EFFECTS, xlabel="ratio"), 'two "ratios"')
+    assert text.startswith('<img alt="two &quot;ratios&quot;" src="data:image/png;base64,iVBOR') and len(text) < 30_000
 
 
 def test_a_forest_in_panels_has_the_same_rows():

@@ -8,7 +8,7 @@ import torch
 
 import dpbook_utils as dp
 
-SCHEMES = (dp.central, dp.interpolated, dp.upwind, dp.semi_lagrangian)
+SCHEMES = (dp.central, dp.interpolated, dp.upwind, dp.semi_lagrangian, dp.limited)
 
 
 def waves(num_points, size=1.0):
@@ -44,6 +44,18 @@ def kuramoto_sivashinsky():
     yield dp.KuramotoSivashinsky(48, 0.5, dp.etd1, 8), waves(48), {"length": among(22, 75)}, 200
 
 
+def spectral_burgers():
+    for dt in (0.001, 0.004):
+        yield dp.SpectralBurgers(64, 1, dt), waves(64, 0.5), {"viscosity": among(0.005, 0.02)}, 300
+    yield dp.SpectralBurgers(32, 32, 0.1), waves(32, 0.5), {"viscosity": among(0.15, 0.6)}, 300
+
+
+def semi_implicit():
+    for dt, num_substeps in ((0.5, 2), (1, 2), (1, 8)):
+        solver = dp.SemiImplicitKuramotoSivashinsky(48, dt, num_substeps)
+        yield solver, waves(48), {"length": among(22, 45)}, 200
+
+
 def navier_stokes():
     for n, dt in ((64, 0.01), (32, 0.02)):
         v = dp.random_velocity(2, (n, n), modes=4, seed=0)
@@ -59,7 +71,8 @@ def wake():
 # Solver, its good values, and the largest size that a state of it has in units of the first one's.
 STATED = {
     dp.Burgers: (burgers, 1.05), dp.AdvectionDiffusion: (advection_diffusion, 1.01), dp.Wake: (wake, 1.1),
-    dp.KuramotoSivashinsky: (kuramoto_sivashinsky, 2), dp.NavierStokes: (navier_stokes, 1.01)}
+    dp.KuramotoSivashinsky: (kuramoto_sivashinsky, 2), dp.SpectralBurgers: (spectral_burgers, 1.1),
+    dp.SemiImplicitKuramotoSivashinsky: (semi_implicit, 2), dp.NavierStokes: (navier_stokes, 1.01)}
 
 
 def stated(solver) -> str:

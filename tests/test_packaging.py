@@ -81,7 +81,7 @@ def test_a_wheel_holds_code_scripts_and_results(foreign, root, tmp_path):
     installed = {name for name in json.loads(found) if not name.endswith(".pyc") and ".dist-info/" not in name}
     source = {path.relative_to(root).as_posix() for package in ("dpbook_utils", "dpbook_course")
               for path in (root / package).rglob("*")
-              if path.suffix in (".py", ".pyi", ".js", ".css", ".json", ".npz", ".c")}
+              if path.suffix in (".py", ".pyi", ".js", ".css", ".json", ".npz", ".c", ".safetensors")}
     stored = {f"dpbook_course/{path.relative_to(root).as_posix()}" for path in (root / "results").rglob("*.json")}
     assert installed == source | stored
 

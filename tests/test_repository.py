@@ -41,7 +41,7 @@ COURSE = [
     {"experiments"},
     {"claims"},
     {"studies"},
-    {"exercises"},
+    {"exercises", "weights"},
     {"explorer", "web"},
 ]
 CHAPTERS = {

@@ -14,7 +14,10 @@ from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.exact import ColeHopf, FourierMode, GrowingMode, Sawtooth, cell_centres
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
+from dpbook_utils.physics.limited import Limited, limited
+from dpbook_utils.physics.semi_implicit import SemiImplicitKuramotoSivashinsky
 from dpbook_utils.physics.solver import Solver
+from dpbook_utils.physics.spectral import SpectralBurgers
 from dpbook_utils.physics.trace import trace
 
 K = 2 * pi
@@ -67,6 +70,10 @@ def burgers(advection):
     return lambda n, dt: Burgers(n, 1.0, dt, advection=advection)
 
 
+def spectral(integrator):
+    return lambda n, dt: SpectralBurgers(n, 1.0, dt, integrator)
+
+
 def transport(advection):
     return lambda n, dt: AdvectionDiffusion(n, 1.0, dt, advection=advection)
 
@@ -77,6 +84,10 @@ def transport_2d(advection):
 
 def kuramoto_sivashinsky(integrator):
     return lambda n, dt: KuramotoSivashinsky(n, dt, integrator, num_substeps=2)
+
+
+def semi_implicit(n, dt):
+    return SemiImplicitKuramotoSivashinsky(n, dt, num_substeps=2)
 
 
 NU, HEAT = {"viscosity": 0.05}, {"diffusivity": 0.05}
@@ -107,10 +118,14 @@ SCHEMES = [
     Scheme("burgers-upwind", burgers(upwind), NU, SINE, diffusive, 1, 2e-2, 1, 0.03125, (64, 128, 256)),
     Scheme("burgers-semi-lagrangian", burgers(semi_lagrangian), SHARP, SHARP_SINE, courant, 1, 2e-2, None, 0.04,
            (64, 128, 256), conserves_mass=False),
+    Scheme("burgers-limited", burgers(limited), NU, SINE, diffusive, 2, 1e-3, 1, 0.03125, (64, 128, 256)),
+    Scheme("burgers-spectral-etd1", spectral(etd1), NU, SINE, courant, 1, 2e-2, 1, 0.04, (32, 64, 128)),
+    Scheme("burgers-spectral-etdrk2", spectral(etdrk2), NU, SINE, courant, 2, 1e-3, 2, 0.04, (32, 64, 128)),
     Scheme("advection-central", transport(central), C, WAVE, diffusive, 2, 1e-3, 1, 0.03125, (32, 64, 128)),
     Scheme("advection-upwind", transport(upwind), C, WAVE, diffusive, 1, 2e-2, 1, 0.03125, (32, 64, 128)),
     Scheme("advection-semi-lagrangian", transport(semi_lagrangian), SHARP_C, SHARP_WAVE, courant, 1, 2e-2, None, 0.16,
            (64, 128, 256)),
+    Scheme("advection-limited", transport(limited), C, WAVE, diffusive, 2, 1e-3, 1, 0.03125, (32, 64, 128)),
     Scheme("heat", transport(central), HEAT, FourierMode((K,), 0.05), diffusive, 2, 1e-3, 1, 0.03125, (32, 64, 128)),
     Scheme("advection-2d-central", transport_2d(central), C2, WAVE_2D, diffusive_2d, 2, 1e-3, 1, 0.03125, (16, 32, 64),
            **ROWS_2D),
@@ -118,12 +133,16 @@ SCHEMES = [
            **ROWS_2D),
     Scheme("advection-2d-semi-lagrangian", transport_2d(semi_lagrangian), SHARP_C2, SHARP_WAVE_2D, courant, 1, 2e-2,
            None, 0.08, (32, 64, 128), **ROWS_2D),
+    Scheme("advection-2d-limited", transport_2d(limited), C2, WAVE_2D, diffusive_2d, 2, 1e-2, 1, 0.03125, (16, 32),
+           **ROWS_2D),
     Scheme("heat-2d", transport_2d(central), HEAT, FourierMode((K, 2 * K), 0.05), diffusive_2d, 2, 1e-3, 1, 0.03125,
            (16, 32, 64), **ROWS_2D),
     Scheme("ks-etd1", kuramoto_sivashinsky(etd1), {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.5, None, 1e-5,
            1, 2.0, (48,), (LENGTH,)),
     Scheme("ks-etdrk2", kuramoto_sivashinsky(etdrk2), {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.5, None,
            1e-5, 2, 2.0, (48,), (LENGTH,)),
+    Scheme("ks-semi-implicit", semi_implicit, {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.5 * (48 / n)**2,
+           2, 1e-3, 1, 2.0, (48, 96, 192), (LENGTH,)),
 ]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 
@@ -258,3 +277,46 @@ def test_upwind_moves_a_shock_at_the_right_speed_and_semi_lagrangian_does_not():
     assert observed_order([1 / n for n in sizes], [error(upwind, n) for n in sizes]) == pytest.approx(1, abs=0.15)
     # Semi-Lagrangian does not converge: a finite error in the shock's place.
     assert error(semi_lagrangian, 256) > 0.9 * error(semi_lagrangian, 128) > 0.03
+
+
+def test_limited_without_slopes_is_upwind():
+    u = 0.5 * torch.randn(3, 1, 36, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    flat = Limited(slope=lambda behind, ahead: 0 * ahead)
+    ours, theirs = (Burgers(36, 1.0, 0.005, scheme)(u, viscosity=0.01) for scheme in (flat, upwind))
+    assert torch.equal(ours, theirs)
+
+
+def test_limited_moves_a_shock_at_the_right_speed_makes_no_extremum_and_is_sharper_than_upwind():
+    exact, n = Sawtooth(1.0, slope=1.0, mean=1.0), 128
+    errors, start = {}, exact(cell_centres(n, 1.0), 0.0)
+    for scheme in (upwind, limited):
+        u = start
+        solver = trace(Burgers(n, 1.0, 0.5 / n, scheme), u, viscosity=0.0)
+        for _ in range(n):
+            u_next = solver(u, viscosity=0.0)
+            assert u_next.max() <= u.max() + 1e-12 and u_next.min() >= u.min() - 1e-12
+            u = u_next
+        errors[scheme] = float((u - exact(cell_centres(n, 1.0), 0.5)).abs().mean())
+    assert errors[limited] < 0.5 * errors[upwind]
+
+
+def test_the_differences_of_the_semi_implicit_scheme_keep_the_energy_of_what_they_move():
+    """What the transport adds to u^2, before the linear terms act, is of second order in its step."""
+    u = torch.randn(1, 1, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, right = u.roll(1, 2), u.roll(-1, 2)
+    with math.precision(64):
+        values = math.wrap(u, math.batch("b"), math.channel("c"), math.spatial("x"))
+        moved = SemiImplicitKuramotoSivashinsky.transport(values, 0.1).native("b,c,x")
+    assert relative_error(moved, 0.1 / 6 * (left - right) * (left + u + right)) < 1e-14
+    assert abs(float((u * moved).sum())) < 1e-13 and abs(float(moved.sum())) < 1e-13
+
+
+def test_refusals_of_the_new_solvers():
+    with pytest.raises(ValueError, match="viscosity is as low as -1 m\\^2/s; make it positive"):
+        SpectralBurgers(16, 1.0, 0.01)(torch.zeros(1, 1, 16), viscosity=-1.0)
+    with pytest.raises(ValueError, match="sub-steps of 4; from 4 on"):
+        SemiImplicitKuramotoSivashinsky(48, 8.0, 2)
+    with pytest.raises(ValueError, match="products of growing waves are not resolved"):
+        SemiImplicitKuramotoSivashinsky(48, 1.0, 2)(torch.zeros(1, 1, 48), length=80.0)
+    with pytest.raises(TypeError, match="integrator"):
+        SpectralBurgers(16, 1.0, 0.01, "etdrk2")

@@ -84,7 +84,7 @@ def test_readers_without_scripts_get_the_chain_and_the_choices():
     text = "A chain of 8 steps of the solver P with the network N, the loss at every step; the gradient is cut at"
     assert f"<figcaption>{text}" in html and f'aria-label="{text}' in html
     said = re.search("<noscript>.*</noscript>", html)[0]
-    assert "Gradient policy: cut at the solver; " in said and "Steps k" not in said
+    assert "Gradient policy: cut at the solver (NOG); " in said and "Steps k" not in said
     one = trainer(m=1).summary()
     assert "1 step" in one and not any(word in one for word in ("Gradient policy", "Loss placement", "Steps k"))
     assert "Steps k between two cuts: 2" in trainer(policy="truncated").summary()

@@ -2,18 +2,20 @@
 
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 import test_web_training as torch_side
 import torch
 from explorer_samples import INSERT, page
 from playwright.sync_api import expect
-from trainer_samples import trainer
+from trainer_samples import START, trainer
 
 from dpbook_course.web import train, worker_source
+from dpbook_course.web.stories import Story
 from dpbook_utils.training import Gradients
 
-QUARTER = 25  # percent of the solver's error
+HALF, QUARTER = 50, 25  # percent of the solver's error
 SLOW = 60_000  # ms: a busy machine trains slowly
 
 
@@ -228,6 +230,84 @@ def test_a_gradient_that_overflows_has_its_own_reason(visit):
     opened.page.locator(".outcome").wait_for()
     assert opened.text("outcome").startswith("Diverged in update 1: the loss is a number, but its gradient is none")
     assert "product of 8 Jacobians" in opened.text("outcome")
+
+
+def test_a_line_under_the_choices_says_what_one_of_them_was_worth(visit):
+    """By what was measured; of several changes at once, and of what was not measured, it says so."""
+    texts = {"policy": {"cut": "No difference, 1.00."},
+             "m": {"1": "A larger error, 1.20.", "8": "No difference, 0.99."}}
+    story = Story("Waves", "Try it.", {key: str(value) for key, value in START.items() if key != "story"})
+    opened = visit(trainer(worker="postMessage({type: 'ready'}); onmessage = () => {};", stories={"waves": story},
+                           story="waves", measured={"story": "waves", "texts": texts}))
+    line, why = opened.page.locator(".trainer .measured"), opened.page.locator(".trainer .why:not(.outcome)")
+    expect(line).to_have_text(re.compile("^Change a choice, and this line says what it was worth"))
+    switch = opened.control("through")
+    switch.click()
+    expect(line).to_have_text("No difference, 1.00.")
+    opened.control("m").fill("0")  # one step: the cut makes no difference to it, by construction
+    expect(line).to_have_text("A larger error, 1.20.")
+    expect(why).to_contain_text("With one step all gradient policies and loss placements are one and the same")
+    opened.control("m").fill("7")
+    expect(line).to_have_text("What these changes are worth was measured for each alone, not together.")
+    switch.click()
+    expect(line).to_have_text("No difference, 0.99.")
+    opened.control("m").fill("9")
+    expect(line).to_have_text('What "10 steps" is worth was not measured, only: 1 step; 8 steps.')
+    opened.control("m").fill("3")
+    opened.control("policy").select_option("truncated")
+    opened.control("truncation").fill("4")
+    expect(why).to_contain_text("A chain of 4 steps has no place for a cut after 5: this is the full gradient.")
+    expect(line).to_have_text(re.compile("^Change a choice"))
+    opened.control("seed").fill("2")  # the line is about all seeds
+    expect(line).to_have_text(re.compile("^Change a choice"))
+
+
+def test_the_first_minute_of_a_reader(browser, html):
+    """The front page from disk: train, see the error fall below half of the solver's, and move every control."""
+    opened = Visit(browser, html / "book/intro.html", viewport={"width": 1280, "height": 900})
+    opened.shown()
+    data = opened.page.locator(".trainer > script[type='application/json']").first
+    measured = json.loads(data.text_content())["measured"]
+    line, why = opened.page.locator(".trainer .measured"), opened.page.locator(".trainer .why:not(.outcome)")
+    opened.button("Train").click()
+    opened.until(lambda: opened.share() < HALF, "half of the solver's error")
+
+    def says(control, value):
+        """The line under the choices after one change, as it was measured; training goes on."""
+        opened.until(lambda: f"{control}={quote(value)};" in opened.fragment(), "the choice in the address")
+        opened.trained(opened.updates() + 3)
+        assert not opened.page.locator(".trainer .outcome").is_visible()
+        if measured is None:
+            return expect(line).to_be_hidden()
+        known = measured["texts"].get(control, {}).get(value)
+        return expect(line).to_have_text(known or re.compile("^What .* is worth was not measured"))
+
+    opened.control("through").click()
+    says("policy", "cut")
+    opened.control("through").click()
+    opened.control("m").fill("0")
+    says("m", "1")
+    opened.control("through").click()
+    expect(why).to_contain_text("With one step all gradient policies and loss placements are one and the same training")
+    says("m", "1")
+    opened.control("through").click()
+    opened.control("m").fill("3")
+    for control, value in (("placement", "final"), ("policy", "pushforward"), ("coupling", "right-hand side")):
+        before = opened.control(control).input_value()
+        opened.control(control).select_option(value)
+        says(control, value)
+        opened.control(control).select_option(before)
+    for control, place, value in (("noise", "2", "0.01"), ("lr", "3", "0.003")):
+        before = opened.control(control).input_value()
+        opened.control(control).fill(place)
+        says(control, value)
+        opened.control(control).fill(before)
+    opened.control("seed").fill("1")
+    opened.until(lambda: opened.updates() > 0, "a training of the next seed")
+    assert [text for text in opened.complaints if not text.startswith("[PST]")] == []  # what the theme reports
+    assert all(url.startswith(("file:", "blob:", "data:")) for url in opened.requests)
+    assert (html / "book/intro.html").stat().st_size < 700e3
+    opened.page.close()
 
 
 def test_the_keyboard_alone_is_enough(visit):

@@ -13,5 +13,7 @@ STILL = {**WAVES, "m": [1, 1]}
 STORIES = {"long": Story("A long chain", "Try it and see.", {"m": "16", "placement": "final"})}
 
 
-def trainer(name: str = "made-up", worker: str = 'postMessage("<b>")', stories=STORIES, **start) -> Trainer:
-    return Trainer(name, {**START, **start}, {"waves": WAVES, "fronts": FRONTS, "still": STILL}, worker, stories)
+def trainer(name: str = "made-up", worker: str = 'postMessage("<b>")', stories=STORIES, measured=None,
+            **start) -> Trainer:
+    systems = {"waves": WAVES, "fronts": FRONTS, "still": STILL}
+    return Trainer(name, {**START, **start}, systems, worker, stories, measured)

@@ -3,7 +3,7 @@
 An experiment has its claims, with their criteria; a claim that needs several experiments belongs to one of them and
 names the others. Verdicts are computed, never typed:
 
-    claims.verdict("C09")       one verdict, which a notebook shows as a table
+    claims.verdict("C09")       one verdict, which a notebook shows as ``shown`` says
     claims.verdicts()           all of them
     claims.weighed()            all of them, and what is wrong: python -m dpbook_course.experiments claims
 """
@@ -21,7 +21,9 @@ import pandas
 from ..experiments import results
 from ..experiments.spec import Experiment
 from ..experiments.tasks import STUDIES, StudyError, experiments, loaded, slip
+from . import shown
 from .effects import AS_CLAIMED, MIN_SEEDS, UNDECIDED, Question
+from .shown import command
 
 SUPPORTED, UNDER_CONDITIONS, CONTRADICTED = "supported", "supported under conditions", "contradicted"
 OUTCOMES = (SUPPORTED, UNDER_CONDITIONS, CONTRADICTED, UNDECIDED)
@@ -132,13 +134,8 @@ class Verdict:
         lines = [textwrap.fill(line, 110) for line in (*head, *self._facts())]
         return "\n".join([*lines, "", *rows]).rstrip() + "\n"
 
-    def _repr_markdown_(self) -> str:
-        head, claim, table = [f"**{self.outcome}**"], self.claim, self.table()
-        if claim:
-            head = [f"**{claim.id}: {self.outcome}.** {claim.text}", f"*Criterion.* {claim.criterion}"]
-        rows = [table.columns, ["---"] * table.shape[1], *table.values]
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n\n".join([*head, *self._facts(), "\n".join(lines) if self.effects else ""]).rstrip()
+    def _repr_html_(self) -> str:
+        return shown.whole(self)
 
     def _facts(self) -> list[str]:
         facts = [f"Sample: {self.sample}. Budget: {self.budget}."]
@@ -264,11 +261,6 @@ def report(found: Mapping[str, Verdict]) -> str:
     summary = [textwrap.fill(f"{key}  {v.outcome:<26} {v.claim.text}", 110, subsequent_indent=" " * 32)
                for key, v in found.items()]
     return "\n".join([*summary, "", *map(str, found.values())])
-
-
-def command(experiment: str) -> str:
-    """What computes the results of an experiment."""
-    return f"python -m dpbook_course.experiments run {experiment}"
 
 
 def _stored(names: Collection[str], known: Mapping[str, Experiment], broken: Iterable[StudyError]

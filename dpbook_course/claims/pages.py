@@ -5,21 +5,27 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas
 
-from . import ledger, simulation
-from .claims import CONTRADICTED, LOST, UNDER_CONDITIONS, Effect, Verdict, command
+from . import findings, ledger, shown, simulation
+from .claims import CONTRADICTED, UNDER_CONDITIONS, Effect, Verdict
 from .effects import AS_CLAIMED, MIN_SEEDS, NO_DIFFERENCE, OTHER_WAY, READINGS, UNDECIDED
-from .findings import smaller
+from .shown import interval
 
 MISSING = "not computed yet"
 
 
 class Comparison(NamedTuple):
-    """A ratio a / b of paired results, read in both directions by the rule of the course."""
+    """A ratio a / b of paired results, read in both directions by the rule of the course.
+
+    Attributes:
+        lost: the seeds of a, and of b, that diverged or blew up: they decide with the others, and are in no ratio.
+    """
 
     effect: Effect
     num_seeds: int
+    lost: tuple[tuple, tuple] = ((), ())
 
     @property
     def name(self) -> str:
@@ -32,19 +38,40 @@ class Comparison(NamedTuple):
 
     @property
     def reading(self) -> str:
-        """The same in words, with the factor."""
-        value, (a, b) = self.effect.value, self.effect.blown_up
+        """The same in words, with the factor, and which seeds are lost."""
+        value = self.effect.value
         if not self.word:
             return MISSING if not self.num_seeds else f"{self.num_seeds} seeds, {MIN_SEEDS} are needed"
         words = self.word
         if words in ("smaller", "larger") and not math.isnan(value):
             words = f"{1 / value if words == 'smaller' else value:.3g} times {words}"
-        return f"{words}; {LOST}: {a} / {b}" if a or b else words
+        return "; ".join(filter(None, (words, self.losses)))
+
+    @property
+    def losses(self) -> str:
+        """Which seeds are lost, and what the ratio is then about; empty if there are none."""
+        parts = [f"the {which} set-up lost seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+                 for which, seeds in zip(("first", "second"), self.lost) if seeds]
+        rest = 0 if self.effect.sets else self.num_seeds - len(set().union(*self.lost))
+        if not parts:
+            return ""
+        return f"{' and '.join(parts)} (diverged or blown up)" + (f", the ratio is of the other {rest}" if rest else "")
 
 
 def compare(name: str, a: pandas.Series, b: pandas.Series | float) -> Comparison:
     """``a`` against ``b``, seed by seed (``findings.smaller``); empty series are results that are missing."""
-    return Comparison(*smaller(name, a, b))
+    sides = findings.common_seeds(a, b if isinstance(b, pandas.Series) else pandas.Series(float(b), a.index))
+    finding = findings.smaller(name, *sides)
+    return Comparison(*finding, tuple(_lost(values, bool(finding.effect.sets)) for values in sides))
+
+
+def _lost(values: pandas.Series, by_sets: bool) -> tuple:
+    """The seeds whose value is not finite, among those that are looked at; with sets of data, ``3 on set 0``."""
+    if not by_sets:
+        values = findings.first_set(values)
+    seeds = values.index[~np.isfinite(values.to_numpy(float))]
+    return tuple(f"{seed[1]} on set {seed[0]}" if by_sets else seed[1] if values.index.nlevels > 1 else seed
+                 for seed in seeds)
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -69,23 +96,6 @@ def tally(found: Iterable[Comparison]) -> str:
     return ", ".join([f"{parts[0]} of {len(words)} comparisons", *parts[1:]])
 
 
-def interval(effect: Effect) -> str:
-    """``0.75 (0.71 ... 0.78)``; the value alone if it has no interval, a dash if it is missing."""
-    if math.isnan(effect.value):
-        return "-"
-    value = f"{effect.value:.3g}"
-    return value if math.isnan(effect.low) else f"{value} ({effect.low:.3g} ... {effect.high:.3g})"
-
-
-def main_effect(verdict: Verdict) -> Effect | None:
-    """The first effect, in the order of the criterion, that has been computed and has an interval.
-
-    Of a verdict that names its main effect, that one.
-    """
-    known = [e for e in verdict.effects if math.isfinite(e.value) and math.isfinite(e.low)]
-    return next((e for e in known if verdict.main in ("", e.name)), None)
-
-
 def summary(found: Mapping[str, Verdict]) -> str:
     """How many claims stand how, as one sentence."""
     numbers = [f"**{number}** {name}" for name, number in ledger.counts(found).items()]
@@ -99,22 +109,17 @@ def link(claim_id: str, found: Mapping[str, Verdict]) -> str:
 
 def items(claim_ids: Iterable[str], found: Mapping[str, Verdict]) -> str:
     """A list of claims, each with its link, its standing, its statement and its evidence in short."""
-    return "\n".join(f"- {link(key, found)}. {ledger.STATEMENTS[key].text}. {_evidence(found.get(key))}".rstrip()
-                     for key in claim_ids)
+    return "\n".join(f"- {link(key, found)}. {ledger.STATEMENTS[key].text}. "
+                     f"{plain(shown.sentence(found[key])) if key in found else ''}".rstrip() for key in claim_ids)
 
 
-def overview(found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
-    """The ledger: one row per claim.
-
-    Args:
-        chapter: a key of ``ledger.CHAPTERS`` to its link, or its name where the book does not have it yet.
-    """
+def overview(found: Mapping[str, Verdict]) -> str:
+    """The ledger: one row per claim."""
     lines = [":::{list-table} The claims of the course and what the stored results say of them", ":header-rows: 1",
-             ":widths: 20 80", "", "* - claim", "  - statement and main effect"]
+             ":widths: 20 80", "", "* - claim", "  - statement"]
     for key, statement in ledger.STATEMENTS.items():
-        lines += [f"* - [{key}](#{key.lower()})", "", f"    **{ledger.standing(key, found)}**",
-                  f"  - {statement.text}", "",
-                  f"    {_evidence(found.get(key))} {_where(statement, chapter, key in found)}"]
+        lines += [f"* - [{key}](#{key.lower()})", "", f"    {shown.badge(ledger.standing(key, found))}",
+                  f"  - {statement.text}"]
     return "\n".join([*lines, ":::", ""])
 
 
@@ -152,54 +157,24 @@ def coverage(simulated: pandas.DataFrame) -> str:
 
 
 def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str], str]) -> str:
-    """What can be unfolded: criterion, effects, note, seeds, budget, chapter and the commands that repeat it."""
+    """A claim with its verdict (``shown.whole``) or, while it is open, its statement; and its chapter.
+
+    Args:
+        chapter: a key of ``ledger.CHAPTERS`` to its link, or its name where the book does not have it yet.
+    """
     statement, verdict = ledger.STATEMENTS[claim_id], found.get(claim_id)
-    # Browsers unfold what holds the target of a link, so the target stands inside.
-    lines = [f"::::{{dropdown}} {claim_id}: {ledger.standing(claim_id, found)}", "", f"({claim_id.lower()})=",
-             f"**{statement.text}.** {_where(statement, chapter, verdict is not None)}", ""]
-    if verdict is not None:
-        rows = [[*(plain(str(cell)) for cell in row), _role(effect, verdict)]
-                for row, effect in zip(verdict.table().values, verdict.effects)]
-        repeat = "\n".join(map(command, verdict.claim.experiments))
-        lines += [f"*Criterion.* {plain(verdict.claim.criterion)}", "",
-                  f"*Seeds:* {verdict.num_seeds}. *Budget:* {verdict.budget}.", ""]
-        if verdict.note:
-            lines += [f"*Note.* {plain(' '.join(filter(None, (verdict.note, verdict.needed))))}", ""]
-        if rows:
-            lines.append(table(f"{claim_id}: all effects", [*verdict.table().columns, "role"], rows))
-        lines += ["To repeat it:", "", f"```bash\n{repeat}\n```"]
-    return "\n".join([*lines, "::::", ""])
+    text = (shown.whole(verdict) if verdict else
+            f"<p>{shown.badge(ledger.OPEN)} <strong>{claim_id}.</strong> {statement.text}.</p>")
+    studies = " and ".join(statement.studies)
+    where = "" if verdict else f"To be decided by {studies}. "
+    lines = [f"({claim_id.lower()})=", "::::{div}", "```{raw} html", text, "```", "",
+             f"{where}Chapter: {chapter(statement.chapter)}.", "::::", ""]
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:
     """Text that MyST shows as it is."""
     return re.sub(r"([\\`*_\[\]<>|$^{}~])", r"\\\1", text)
-
-
-def _evidence(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
-    if not verdict.effects:
-        return "No results yet."
-    effect = main_effect(verdict)
-    number = f"{plain(effect.name)}: {interval(effect)}. " if effect else ""
-    seeds = f"{verdict.num_seeds} seeds" if verdict.num_seeds else "some comparisons are not computed yet"
-    return f"{number}{_claimed(verdict)}; {seeds}; budget: {verdict.budget}."
-
-
-def _claimed(verdict: Verdict) -> str:
-    """``As claimed: 3 of 5 required comparisons (the other way: 1), 0 of 2 further ones``."""
-    required = [e.reading for e in verdict.effects if e.name in verdict.required]
-    others = [e.reading for e in verdict.effects if e.name not in verdict.required and e.reading]
-    if not others and not any(required):
-        return "No comparison is complete"
-    counted = {"required comparisons": required, "further ones" if required else "comparisons": others}
-    parts = []
-    for what, readings in counted.items():
-        rest = ", ".join(f"{word}: {readings.count(word)}" for word in READINGS[1:] if word in readings)
-        if readings:
-            parts.append(f"{readings.count(AS_CLAIMED)} of {len(readings)} {what}" + (f" ({rest})" if rest else ""))
-    return f"As claimed: {', '.join(parts)}"
 
 
 def _why(before: str, verdict: Verdict) -> str:
@@ -217,15 +192,3 @@ def _why(before: str, verdict: Verdict) -> str:
         return (f"one of {tested} comparisons is no evidence with {verdict.num_seeds} seeds, of which no corrected p "
                 f"can be below {floor:.2g}. {verdict.needed}")
     return f"neither shown nor refuted ({counted}). {verdict.needed}"
-
-
-def _role(effect: Effect, verdict: Verdict) -> str:
-    if effect.name in verdict.required:
-        return "required"
-    return "shown" if not effect.reading else "further" if verdict.required else "deciding"
-
-
-def _where(statement: ledger.Statement, chapter: Callable[[str], str], decided: bool) -> str:
-    studies = " and ".join(statement.studies)
-    return f"Chapter: {chapter(statement.chapter)}." if decided else (
-        f"To be decided by {studies}. Chapter: {chapter(statement.chapter)}.")

@@ -1,4 +1,4 @@
-"""The commands: list | run ID [--seeds N] [--budget B] [--scheduler ADDRESS] | check ID | claims"""
+"""The commands: list | run ID [--seeds N] [--budget B] [--scheduler ADDRESS] | check ID | claims | weights [ID]"""
 
 import argparse
 import difflib
@@ -15,11 +15,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0: all is well; 1: something is not; 2: a wrong command; 130: interrupted."""
     parser = argparse.ArgumentParser(prog="python -m dpbook_course.experiments",
                                      description="What the course measured.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | check | claims")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | check | claims | weights")
     commands.add_parser("list", help="the experiments, and what is stored of them")
     run = commands.add_parser("run", help="compute what is missing of an experiment; interrupt it whenever you like")
     check = commands.add_parser("check", help="repeat a cheap part of an experiment and compare it with what is stored")
     commands.add_parser("claims", help="the verdicts on the claims: readings, corrected p-values, intervals, seeds")
+    weights = commands.add_parser("weights", help="train the networks to take home that are not stored yet")
+    weights.add_argument("id", nargs="?", metavar="ID", help="only those of this experiment, such as e04")
+    weights.add_argument("setup", nargs="?", metavar="SETUP", help="and only of this one of its set-ups")
     for command in (run, check):
         command.add_argument("id", metavar="ID", help="an experiment of the list, such as e04")
     run.add_argument("--seeds", type=int, metavar="N", help="another number of seeds than the study's")
@@ -40,6 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         found, problems = claims.weighed()
         print(claims.report(found))
         return _report(problems, "")
+    if options.command == "weights":
+        from ..weights import training
+
+        try:
+            return _report(training.train(options.id, options.setup), "All weights are stored.")
+        except LookupError as error:
+            weights.error(str(error))
     from . import runner
 
     try:

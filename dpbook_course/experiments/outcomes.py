@@ -34,6 +34,7 @@ from .chapter_code import fingerprint, statements
 from .repetitions import Repetition
 
 UNKNOWN = "not yet measured"
+HEDGES = ((0.95, ""), (0.75, "usually"), (0.25, "sometimes"))  # from which share of the repetitions on
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Rate:
             return f"none of {self.ended} came to it{when}, an error ended them before" if self.ended else UNKNOWN
         ended = f"; {self.ended} more ended with an error before it" if self.ended else ""
         return f"{self.held} of {self.reached}{when}{ended}"
+
+    def hedged(self, statement: str) -> str:
+        """The statement as what it is: with "usually" or "sometimes" in front, if it held in fewer than 95 %."""
+        share = self.held / self.reached if self.reached else 1.0
+        word = next((word for least, word in HEDGES if share >= least), "rarely")
+        return f"{word}, {statement}" if word else statement
 
 
 def rate(stored: list[Repetition], statement: str, code: str) -> Rate:
@@ -84,6 +91,7 @@ class Outcomes:
         if settings.mode() == "full":
             found = rate(self.stored, statement, fingerprint(executed()))
             run, often = "this run", f"{UNKNOWN} how often" if found == Rate() else found.words(" when repeated")
+            statement = found.hedged(statement)
         text = f"{statement[:1].upper()}{statement[1:]}: {'held' if value else 'did not hold'} in {run}; {often}."
         print(textwrap.fill(text, 78, subsequent_indent="    "))
 

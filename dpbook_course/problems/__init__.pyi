@@ -11,3 +11,5 @@ from .frames import ks_history as ks_history
 from .ks import kuramoto_sivashinsky as kuramoto_sivashinsky
 from .parametric import parametric_burgers as parametric_burgers
 from .periodic import periodic_waves as periodic_waves
+from .schemes import burgers_schemes as burgers_schemes
+from .schemes import ks_schemes as ks_schemes

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.coupling import Additive, AdditiveRHS
-from dpbook_utils.data import Fresh, Windows, simulate
+from dpbook_utils.data import Fresh, Sampler, Windows, simulate
 from dpbook_utils.networks import PERIODIC, REPLICATE, ConvResNet, Ensemble
 from dpbook_utils.physics.navier_stokes import mac_cormack, semi_lagrangian
 from dpbook_utils.physics.obstacle import ChannelProjection
@@ -93,13 +93,11 @@ def developed(reynolds: Tensor, refinement: int = SETTINGS["refinement"]) -> Ten
     return finer(v, refinement)
 
 
-class Listed:
-    """The sampler of flows whose Reynolds numbers are a list: batch k is flow k."""
+class Listed(Sampler):
+    """The sampler of flows whose Reynolds numbers are a list, which is what its bounds are: batch k is flow k."""
 
-    logarithmic, dtype = (), torch.float32
-
-    def __init__(self, reynolds: Sequence[float]):
-        self.bounds, self.initial = {"reynolds": tuple(reynolds)}, developed
+    def __post_init__(self):
+        """A list has any length, so it is not looked at as bounds."""
 
     def __call__(self, num_samples: int, seed: int, k: int) -> tuple[Tensor, dict[str, Tensor]]:
         reynolds = torch.tensor([self.bounds["reynolds"][k]] * num_samples, dtype=self.dtype)
@@ -124,7 +122,7 @@ def flows(name: str) -> Flows:
     try:
         stored = Stored(folder() / name)
     except StoreError:
-        fresh = Fresh(reference_step(), Listed(reynolds), num_steps, batch_size=1, seed=0, warmup=SETTINGS["warmup"],
+        fresh = Fresh(reference_step(), Listed(developed, {"reynolds": tuple(reynolds)}), num_steps, batch_size=1, seed=0, warmup=SETTINGS["warmup"],
                       observe=grid(SETTINGS["stored_refinement"]).restrict)
         stored = store(fresh, folder() / name, len(reynolds), units={"trajectories": "U", "reynolds": "1"},
                        description="Wakes of a cylinder, restricted to 128 x 64 cells.")

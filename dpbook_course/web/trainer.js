@@ -94,6 +94,7 @@ class Trainer {
         this.tale = make("details", { class: "tale" }, make("summary", {}, "What to try"), this.story);
         this.tale.open = root.clientWidth > NARROW;
         this.why = make("p", { class: "why", hidden: "" });
+        this.measuredBox = make("p", { class: "measured", hidden: "" });
         this.outcomeBox = make("p", { class: "why outcome", role: "alert", hidden: "" });
         this.numbers = make("p", { class: "numbers" });
         this.past = make("p", { class: "before", hidden: "" });
@@ -106,7 +107,7 @@ class Trainer {
         root.append(make("div", { class: "bench" }, make("div", { class: "panel" }, this.inputs.story.box,
             make("div", { class: "buttons" }, this.toggle, this.one, this.anew, this.again), this.numbers, this.outcomeBox,
             make("fieldset", {}, make("legend", {}, "Choose"), ...boxes(true).reverse(), this.throughBox, this.more), this.why,
-            this.past, this.status), make("div", {}, this.tale, this.views)), this.kept, this.link);
+            this.measuredBox, this.past, this.status), make("div", {}, this.tale, this.views)), this.kept, this.link);
     }
 
     change(id, value) {
@@ -150,6 +151,8 @@ class Trainer {
             notes.push("With one step all gradient policies and loss placements are one and the same training.");
         else if (state.policy === "pushforward" && state.placement === "every")
             notes.push("Push-forward trains the last step only, so the loss at the other steps has no effect.");
+        else if (state.policy === "truncated" && +state.truncation >= +state.m)
+            notes.push(`A chain of ${state.m} steps has no place for a cut after ${state.truncation}: this is the full gradient.`);
         for (const control of data.controls) {
             const { box, input, set } = this.inputs[control.id];
             box.hidden = control.values.length < 2 || !(chained || ALWAYS.includes(control.id)) || (control.id === "truncation" && state.policy !== "truncated");
@@ -173,9 +176,37 @@ class Trainer {
         this.refused = "";
         this.why.hidden = !notes.length;
         this.why.textContent = notes.join(" ");
+        const measured = this.measured();
+        this.measuredBox.hidden = !measured;
+        this.measuredBox.textContent = measured;
         this.story.textContent = data.stories[state.story]?.story || "";
         this.tale.hidden = !state.story;
         this.link.setAttribute("href", "#" + fragment("train", data.name, state));
+    }
+
+    /** The choices, with those that make no difference to the training as they are at its plainest. */
+    get effective() {
+        const found = { ...this.state };
+        if (found.policy === "pushforward") found.placement = "every";
+        if (found.policy === "truncated" && +found.truncation >= +found.m) found.policy = "full";
+        if (found.m === "1") Object.assign(found, { policy: "full", placement: "every" });
+        if (found.policy !== "truncated") delete found.truncation;
+        return found;
+    }
+
+    /** What was measured of these choices, which holds for one change from the story's start; "" if nothing was. */
+    measured() {
+        const { data: { measured, stories, systems, controls }, effective } = this;
+        if (!measured || effective.system !== stories[measured.story].settings.system) return "";
+        const start = { ...texts(systems[effective.system].start), ...stories[measured.story].settings };
+        const changed = controls.filter(({ id }) => id in effective && !["story", "seed"].includes(id) && effective[id] !== start[id]);
+        if (!changed.length)
+            return "Change a choice, and this line says what it was worth when it was measured, with each of the seeds.";
+        if (changed.length > 1) return "What these changes are worth was measured for each alone, not together.";
+        const [{ id, values }] = changed, known = measured.texts[id] || {};
+        if (known[effective[id]]) return known[effective[id]];
+        const others = values.filter(([value]) => known[value]).map(([, text]) => text).join("; ");
+        return `What "${this.text(id)}" is worth was not measured${others ? `, only: ${others}` : ""}.`;
     }
 
     text(id) { return this.data.controls.find(c => c.id === id).values.find(([v]) => v === this.state[id])[1]; }

@@ -20,6 +20,7 @@ from importlib.resources import files
 from dpbook_utils import arguments
 
 from ..explorer.static import Control, data_block, framed
+from . import choices
 from .picture import chain, described
 from .stories import STORIES, Story
 from .systems import SYSTEMS, worker_source
@@ -31,7 +32,8 @@ RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03")
 SETTINGS = (
     Control("m", "Unroll length m", STEPS, slider=True),
     Control("policy", "Gradient policy", {
-        "full": "full gradient", "cut": "cut at the solver", "truncated": "truncated: cut after every k steps",
+        "full": "full gradient (WIG)", "cut": "cut at the solver (NOG)",
+        "truncated": "truncated: cut after every k steps (TBPTT)",
         "pushforward": "push-forward: last step only"}),
     Control("truncation", "Steps k between two cuts", dict(list(STEPS.items())[:8]), slider=True),
     Control("placement", "Loss placement", {"every": "loss at every step", "final": "loss at the final step"}),
@@ -52,6 +54,7 @@ class Trainer:
         start: choices with which it opens: ``{control: value}``.
         systems: what can be trained, as ``web.systems()`` has it.
         worker: the worker's text.   stories: ``{name: Story}``.
+        measured: what single changes of a story's choices are worth, as ``choices.told`` has it; None: nothing is said.
 
     Raises: ValueError for a name that cannot be in an address, for values that are not offered, and for those that do
         not go together.
@@ -62,6 +65,7 @@ class Trainer:
     systems: Mapping[str, Mapping]
     worker: str
     stories: Mapping[str, Story]
+    measured: Mapping | None = None
 
     def __post_init__(self):
         arguments.text("Trainer", "name", self.name)
@@ -107,7 +111,7 @@ class Trainer:
                 "controls": [{"id": c.id, "label": c.label, "slider": c.slider, "values": list(c.values.items())}
                              for c in self.controls()],
                 "stories": {name: vars(story) for name, story in self.stories.items()},
-                "start": self.texts()}
+                "measured": self.measured, "start": self.texts()}
 
     def texts(self) -> dict[str, str]:
         """The choices with which it opens, as the controls have them."""
@@ -167,7 +171,8 @@ def train(preset: str | None = None, name: str | None = None, systems: Sequence[
     system = known.get(given.get("system", next(iter(known))), {"start": {}})
     defaults = {"story": preset or "", "system": next(iter(known)), **system["start"]}
     name = preset or "free" if name is None else name
-    return Trainer(name, {**defaults, **given}, known, worker_source(names=names), told)
+    measured = choices.told() if names == (choices.STORY,) else None
+    return Trainer(name, {**defaults, **given}, known, worker_source(names=names), told, measured)
 
 
 def unused(start: Mapping[str, str], longest: int) -> set[str]:

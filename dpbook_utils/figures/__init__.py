@@ -7,6 +7,6 @@ Okabe-Ito colours (distinguishable with colour-vision deficiency), each curve wi
 from .chains import chains
 from .fields import maps, space_time
 from .plots import bars, curves, forest, scatter
-from .style import COLOURS, DASHES
+from .style import COLOURS, DASHES, image
 
-__all__ = ["COLOURS", "DASHES", "bars", "chains", "curves", "forest", "maps", "scatter", "space_time"]
+__all__ = ["COLOURS", "DASHES", "bars", "chains", "curves", "forest", "image", "maps", "scatter", "space_time"]

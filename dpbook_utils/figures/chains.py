@@ -17,8 +17,8 @@ FORWARD, BACKWARD, SOLVER, NETWORK, FAINT = "#333333", COLOURS[1], "#cfe3f2", "#
 CROSS = {"color": "black", "marker": "x", "markersize": 8, "markeredgewidth": 2.4, "linestyle": "none"}
 SYMBOLS = {"solver": "P", "noise": "ξ", "replace": "N", "inside": "P", "other": "F"}
 PLAIN, COUPLED, STATE, GAP = 0.95, 1.4, 0.72, 1.0  # widths along the chain; a coupling has its network below
-ROW, ABOVE, BELOW, HALF, ASIDE = 3.25, 1.0, 0.95, 0.27, 0.13
 WIDTH = 6.4  # of the figure [inch]
+ROW, ABOVE, BELOW, HALF, ASIDE = 3.25, 1.0, 0.95, 0.27, 0.13
 
 
 @styled
@@ -32,7 +32,7 @@ def chains(objectives: Mapping[str, Objective]) -> Figure:
     """
     found = {title: diagram(objective) for title, objective in objectives.items()}
     units = max(map(_units, found.values()))
-    figure, (axis,) = grid(1, WIDTH, WIDTH * ROW * len(found) / units + 0.7)
+    figure, (axis,) = grid(1, WIDTH * ROW * len(found) / units, width=WIDTH, space=0.7)
     axis.set(xlim=(0, units), ylim=(1.9 - ROW * len(found), 1.9), aspect="equal")
     axis.axis("off")
     for i, (title, shown) in enumerate(found.items()):

@@ -18,9 +18,9 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
         length: extent of the domain, from ``start``.   duration: extent in time.   Both in the labels' units.
         limit: where the colour scale ends, so that a state that blows up does not fade the others; by default at the
             largest finite value.
-        columns: fields in a row; all by default.
+        columns: fields in a row; two by default.
     """
-    figure, _ = _images(fields, xlabel, ylabel, label, 3.4, limit, columns, aspect="auto",
+    figure, _ = _images(fields, xlabel, ylabel, label, 2.6, limit, columns, aspect="auto",
                         extent=(start, start + length, 0, duration))
     return figure
 
@@ -28,9 +28,9 @@ def space_time(fields: Mapping[str, Sequence], *, length: float, duration: float
 @styled
 def maps(fields: Mapping[str, Sequence], *, length: float, label: str,
          arrows: Mapping[str, Sequence] | None = None) -> Figure:
-    """Scalar fields (x, y) side by side on one symmetric colour scale, with velocities (2, x, y) as arrows."""
+    """Scalar fields (x, y), two in a row, on one symmetric colour scale, with velocities (2, x, y) as arrows."""
     transposed = {title: array(field).T for title, field in fields.items()}  # x to the right, y upwards
-    figure, axes = _images(transposed, "x [m]", "y [m]", label, 3.0, None, None, extent=(0, length, 0, length))
+    figure, axes = _images(transposed, "x [m]", "y [m]", label, 2.6, None, None, extent=(0, length, 0, length))
     for axis, velocity in zip(axes, (arrows or {}).values()):
         v = array(velocity)
         every = max(1, v.shape[1] // 16)
@@ -42,18 +42,18 @@ def maps(fields: Mapping[str, Sequence], *, length: float, label: str,
 
 def _images(fields: Mapping[str, Sequence], xlabel: str, ylabel: str, label: str, height: float,
             limit: float | None, columns: int | None, **options) -> tuple[Figure, list]:
-    """Fields side by side, on one symmetric colour scale that leaves out what is not finite."""
+    """Fields beside and below each other, on one symmetric colour scale that leaves out what is not finite."""
     values = {title: array(field) for title, field in fields.items()}
     scale = limit or max(np.abs(field, where=np.isfinite(field), out=np.zeros(field.shape)).max()
                          for field in values.values())
-    in_row = columns or len(values)
-    figure, axes = grid(len(values), 1.0 + 3.0 * in_row, height * (len(values) / in_row) ** 0.8, columns=columns,
-                        sharex=True, sharey=True)
-    for axis, (title, field) in zip(axes, values.items()):
+    figure, axes = grid(len(values), height, columns=columns, sharex=True, sharey=True)
+    for i, (axis, (title, field)) in enumerate(zip(axes, values.items())):
         image = axis.imshow(field, origin="lower", vmin=-scale, vmax=scale, **options)
         place = axis.get_subplotspec()
-        axis.set(title=title, xlabel=xlabel if place.is_last_row() else "",
+        last = i + place.get_gridspec().ncols >= len(axes)  # nothing below it
+        axis.set(title=title, xlabel=xlabel if last else "",
                  ylabel=ylabel if place.is_first_col() else "")
+        axis.tick_params(labelbottom=last)
         axis.grid(False)
     figure.colorbar(image, ax=axes, label=label)
     return figure, axes

@@ -1,13 +1,16 @@
 """Curves, bars and effects with their intervals."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from .style import COLOURS, DASHES, array, grid, styled
+from .style import COLOURS, DASHES, array, grid, legend, styled
 
-GUIDE = "#555555"
+GUIDE, BAND = "#555555", "#e8e8e8"
+LINE = 76  # characters of a label that stands above its interval
 MARKERS = "os^Dv*XPh"  # as many as do not divide the colours
 
 
@@ -23,34 +26,28 @@ def curves(panels: Mapping[str, Mapping[str, Sequence]] | Mapping[str, Sequence]
         xlabel: with the unit; one label, or one per panel.
         lines: what the curves are compared with, in every panel: ``{label: y}`` for a horizontal line,
             ``{label: (x, y)}`` for another one.
-        columns: panels in a row; the legend then stands below. By default all are side by side.
+        columns: panels in a row; two by default.
     """
     if not isinstance(next(iter(panels.values())), Mapping):
         panels = {"": panels}
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else list(xlabel)
-    if columns is None:
-        size = (2.0 + max(5.0, 3.2 * len(panels)), 3.4)
-    else:
-        size = (2.9 * min(columns, len(panels)) + 0.4, 2.6 * -(-len(panels) // columns) + 0.8)
-    figure, axes = grid(len(panels), *size, columns=columns, sharey=True)
     order = list(dict.fromkeys(label for series in panels.values() for label in series))
+    figure, axes = grid(len(panels), 3.2 if len(panels) == 1 else 2.5, columns=columns, space=0.7, sharey=True)
     for axis, label, (title, series) in zip(axes, labels, panels.items(), strict=True):
         _draw(axis, series, order)
         for j, (name, line) in enumerate((lines or {}).items()):
             _guide(axis, name, line, DASHES[(j + 3) % len(DASHES)])
         axis.set(xlabel=label, title=title, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
     for i, axis in enumerate(axes):
-        if isinstance(xlabel, str) and i + (columns or 0) < len(axes) and columns:
+        place = axis.get_subplotspec()
+        if isinstance(xlabel, str) and i + place.get_gridspec().ncols < len(axes):
             axis.set_xlabel("")  # the panel below has it
-        if axis.get_subplotspec().is_first_col():
+        if place.is_first_col():
             axis.set_ylabel(ylabel)
         for direction, is_log in ((axis.xaxis, xlog), (axis.yaxis, ylog)):
             if is_log:
                 _readable_ticks(direction)
-    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    place = {"loc": "outside right upper"} if columns is None else {
-        "loc": "outside lower center", "ncols": 2 if columns < 3 else 4}
-    figure.legend(entries.values(), entries.keys(), handlelength=2.6, **place)
+    legend(figure, axes)
     return figure
 
 
@@ -77,7 +74,7 @@ def _guide(axis, name: str, line, dash) -> None:
 def scatter(points: Mapping[str, Sequence], *, xlabel: str, ylabel: str, xlog: bool = False,
             ylog: bool = False) -> Figure:
     """Points ``{label: (x, y)}``, each label with its own colour and marker."""
-    figure, (axis,) = grid(1, 7.0, 3.8)
+    figure, (axis,) = grid(1, 3.8, space=0.7)
     for i, (label, (x, y)) in enumerate(points.items()):
         axis.plot(array(x), array(y), MARKERS[i % len(MARKERS)], label=label, color=COLOURS[i % len(COLOURS)],
                   markersize=5, alpha=0.85)
@@ -85,14 +82,14 @@ def scatter(points: Mapping[str, Sequence], *, xlabel: str, ylabel: str, xlog: b
     for direction, is_log in ((axis.xaxis, xlog), (axis.yaxis, ylog)):
         if is_log:
             _readable_ticks(direction)
-    figure.legend(loc="outside right upper")
+    legend(figure, [axis])
     return figure
 
 
 @styled
 def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
     """One horizontal bar per entry from zero, its value written beside it."""
-    figure, (axis,) = grid(1, 6.4, 0.8 + 0.42 * len(values))
+    figure, (axis,) = grid(1, 0.42 * len(values), space=0.8)
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
     drawn = axis.barh(list(values), [float(v) for v in values.values()], color=colours)
     axis.bar_label(drawn, fmt=" {:.3g}")
@@ -103,39 +100,63 @@ def bars(values: Mapping[str, float], *, xlabel: str) -> Figure:
 
 
 @styled
-def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None = None) -> Figure:
-    """Ratios with their intervals on a logarithmic axis, one row each, in one panel or several with the same rows.
+def forest(panels: Mapping, *, xlabel: str, others: Mapping[str, Mapping] | None = None, equal: float = 1.0,
+           bands: Mapping[str, tuple[float, float]] | None = None, undecided: Collection[str] | None = None) -> Figure:
+    """Effects with their intervals, one row each, in one panel or several with the same rows.
+
+    The value stands beside its label, or above its interval where several panels share the labels. A mark is filled
+    where something is decided.
 
     Args:
         panels: ``{label: (value, low, high)}`` or ``{label: (value, low, high, per_seed)}``, whose single values are
-            drawn as dots; or ``{title: such a mapping}``. The value is written above its interval, and its mark is
-            open if the interval holds 1.
+            drawn as dots; or ``{title: such a mapping}``.
         others: values without an interval, in the same or in further rows, for instance published ones:
             ``{name: {label: value}}``, or ``{name: {title: {label: value}}}`` for panels.
+        equal: where the line stands: 1 for ratios, on a logarithmic axis; 0 for differences, on a linear one.
+        bands: for each label, the range that is shaded, such as what counts as no difference.
+        undecided: labels whose marks are open; by default those whose interval holds ``equal``.
     """
     others = others or {}
     if not isinstance(next(iter(panels.values())), Mapping):
         panels, others = {"": panels}, {name: {"": values} for name, values in others.items()}
     drawn = [*panels.values(), *(values for panel in others.values() for values in panel.values())]
     rows = list(dict.fromkeys(label for effects in drawn for label in effects))
-    figure, axes = grid(len(panels), 1.6 + max(4.6, 2.6 * len(panels)), 1.1 + 0.45 * len(rows), sharey=True)
+    alone = len(panels) == 1
+    texts = [textwrap.fill(_above(label, drawn[0]), LINE) if alone else label for label in rows]
+    ends = list(itertools.accumulate(1 + text.count("\n") * 0.45 for text in texts))  # the label is above the interval
+    places = {label: end - 1 for label, end in zip(rows, ends)}
+    figure, axes = grid(len(panels), 0.4 * ends[-1] + (0 if alone else 0.6), space=0.8, sharey=True)
     for axis, (title, effects) in zip(axes, panels.items()):
-        axis.axvline(1, color=GUIDE, linewidth=1.2)
+        axis.axvline(equal, color=GUIDE, linewidth=1.2)
         for label, (value, low, high, *seeds) in effects.items():
-            _effect(axis, rows.index(label), value, low, high, seeds[0] if seeds else (), low <= 1 <= high)
+            is_open = low <= equal <= high if undecided is None else label in undecided
+            _effect(axis, places[label], value, low, high, seeds[0] if seeds else (), is_open)
+            if not alone:
+                _value(axis, value, places[label])
+        for label, limits in (bands or {}).items():
+            axis.fill_betweenx([places[label] - 0.28, places[label] + 0.28], *limits, color=BAND, linewidth=0)
         for colour, (name, values) in zip(COLOURS[1:], others.items()):
             for label, value in values.get(title, {}).items():
-                axis.plot(value, rows.index(label), "D", color=colour, markersize=5, label=name, zorder=5)
-                _value(axis, value, rows.index(label))
-        axis.set(xlabel=xlabel, title=title, xscale="log", yticks=range(len(rows)),
-                 yticklabels=rows, ylim=(len(rows) - 0.5, -0.7))
+                axis.plot(value, places[label], "D", color=colour, markersize=5, label=name, zorder=5)
+                _value(axis, value, places[label])
+        axis.set(xlabel=xlabel, title=title, xscale="log" if equal else "linear", yticks=list(places.values()),
+                 yticklabels=[] if alone else rows, ylim=(ends[-1] - 0.5, -0.9))
         axis.margins(x=0.1)
         axis.grid(axis="y", visible=False)
-        _readable_ticks(axis.xaxis)
-    if others:
-        entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
+        if equal:
+            _readable_ticks(axis.xaxis)
+        if alone:
+            axis.tick_params(axis="y", length=0)
+            for text, y in zip(texts, places.values()):
+                axis.annotate(text, (0, y - 0.3), xycoords=("axes fraction", "data"), va="bottom", fontsize=9,
+                              linespacing=1.0, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})
+    legend(figure, axes)
     return figure
+
+
+def _above(label: str, effects: Mapping[str, Sequence]) -> str:
+    """What stands above an interval: a label may be long, and leaves the width to the intervals."""
+    return f"{label}: {_number(effects[label][0])}" if label in effects else label
 
 
 def _effect(axis, y: int, value: float, low: float, high: float, seeds: Sequence[float], is_open: bool) -> None:
@@ -143,11 +164,14 @@ def _effect(axis, y: int, value: float, low: float, high: float, seeds: Sequence
     axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=2.2, zorder=3)
     axis.plot(value, y, "s", color=COLOURS[0], markersize=6, markerfacecolor="white" if is_open else COLOURS[0],
               zorder=4)
-    _value(axis, value, y)
 
 
 def _value(axis, value: float, y: int) -> None:
-    axis.annotate(f"{value:.2f}", (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+    axis.annotate(_number(value), (value, y), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if 0.1 <= abs(value) < 100 or value == 0 else f"{value:.2g}"
 
 
 def _readable_ticks(axis) -> None:

@@ -1,0 +1,12 @@
+"""E10: does the accuracy of the solver carry over to the trained hybrid?   Chapter: 09_choosing_the_numerics."""
+
+from ...experiments.spec import Experiment
+from . import burgers, ks
+from .verdict import CLAIMS
+
+EXPERIMENTS = (
+    Experiment(burgers.SPEC, burgers.run, burgers.cost, claims=CLAIMS),
+    burgers.TUNING.experiment,
+    Experiment(ks.SPEC, ks.run, ks.cost),
+    ks.TUNING.experiment,
+)
