@@ -122,7 +122,8 @@ def flows(name: str) -> Flows:
     try:
         stored = Stored(folder() / name)
     except StoreError:
-        fresh = Fresh(reference_step(), Listed(developed, {"reynolds": tuple(reynolds)}), num_steps, batch_size=1, seed=0, warmup=SETTINGS["warmup"],
+        listed = Listed(developed, {"reynolds": tuple(reynolds)})
+        fresh = Fresh(reference_step(), listed, num_steps, batch_size=1, seed=0, warmup=SETTINGS["warmup"],
                       observe=grid(SETTINGS["stored_refinement"]).restrict)
         stored = store(fresh, folder() / name, len(reynolds), units={"trajectories": "U", "reynolds": "1"},
                        description="Wakes of a cylinder, restricted to 128 x 64 cells.")
