@@ -51,10 +51,11 @@ SPEC = Specification(
              "bias": "|mean over draws - true gradient| / |true gradient|",
              "floor": "what the bias of an unbiased estimate would be, from the spread and the number of draws",
              "spread": "root mean square of |draw - mean over draws| / |true gradient|",
+             "norm": "Euclidean norm of the true gradient",
              "value": "relative L2 error of the surrogate's next state on the batch; 0 for the others"},
     settings={**problem.settings, "surrogate": SURROGATE, "batch": BATCH,
               "trained": CORRECTOR.variants["adjoint"]},
-    checks=tuple(Task(CHECKED.format(m), 1, (0, 1)) for m in LENGTHS[1:]), checked=("cosine", "bias"))
+    checks=tuple(Task(CHECKED.format(m), 1, (0, 1)) for m in LENGTHS[1:]), checked=("cosine", "bias", "norm"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
@@ -75,7 +76,7 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     P = black_box(values, (1, problem.num_points), gradient=gradient)
     torch.manual_seed(seeds[0])
     draws = torch.stack([weights_gradient(P, networks, batch, num_steps, len(seeds)) for _ in range(budget)])
-    return {**quality(draws, true), "value": value}
+    return {**quality(draws, true), "norm": true.norm(dim=1), "value": value}
 
 
 def weights_gradient(P: nn.Module, networks: nn.Module, batch: dict[str, Tensor], num_steps: int, num_seeds: int
