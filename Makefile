@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 EXPERIMENTS := $(BIN)/python -m dpbook_course.experiments
 MODE ?= short
 NUMBER ?= 20
-PAGES := tests/test_book.py $(wildcard tests/test_*browser.py)
+PAGES := tests/test_book.py tests/test_glossary.py $(wildcard tests/test_*browser.py)
 # The tests look at a book of their own, so that they never replace the one that `make book` built.
 SHORT := _build/short
 PARTS := unit notebooks pages

@@ -131,6 +131,9 @@ def test_the_ledger_counts_as_the_notes_and_the_definitions_do():
     verdicts = claims.verdicts()
     for key, verdict in verdicts.items():
         text = pages.items([key], verdicts)
+        if not verdict.num_seeds:
+            assert verdict.outcome == claims.UNDECIDED and "not computed yet" in text, key
+            continue
         held, asked = map(int, re.search(r"As claimed: (\d+) of (\d+)", text).groups())
         if verdict.required:
             said = re.match(r"(?:all|(\d+) of) (\d+) required comparisons", verdict.note)

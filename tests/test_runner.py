@@ -273,11 +273,12 @@ def test_the_list_shows_what_is_stored_and_what_is_wrong(study, run, monkeypatch
     (["run", "e04", "--seeds", "0"], "a number of at least 1 is needed"),
     (["run", "e04", "--seeds", "six"], "invalid int value"),
     (["run", "e04", "--budget", "7"], "e04 has no budget of 7 updates; it has 0, "),
-    (["run", "e4"], "did you mean e0"), (["run", "e04-forced"], "did you mean e04_forced"),
+    (["run", "e4"], "did you mean e"), (["run", "e04-forced"], "did you mean e04_forced"),
     (["check", ""], "there are e0"),
     (["run"], "ID"), (["claim"], "no command 'claim'; did you mean claims?"), ([], "required"),
     (["outcome", "run"], "did you mean python -m dpbook_course.experiments.outcomes run | show?"),
-    (["e04"], "no command 'e04'; there are list, run, check, claims, and python -m dpbook_course.experiments.outcomes"),
+    (["e04"],
+     "no command 'e04'; there are list, run, check, claims, weights, and python -m dpbook_course.experiments.outcomes"),
     (["run", "e04", "--workers", "0"], "unrecognized arguments: --workers 0")])
 def test_wrong_commands_are_explained(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:

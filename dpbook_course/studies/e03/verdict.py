@@ -34,7 +34,7 @@ def networks(frame: pandas.DataFrame, budget: int) -> pandas.DataFrame:
     if frame.empty:
         return frame
     hybrid = ~frame.variant.str.fullmatch(ALONE) & ~frame.variant.str.endswith("small")
-    return frame[hybrid & (frame.budget == budget) & (frame.data_set == 0)]
+    return frame[hybrid & (frame.budget == budget) & (frame.get("data_set", 0) == 0)]
 
 
 def explained(frame: pandas.DataFrame, budget: int, lost: bool = True) -> Finding:
