@@ -304,7 +304,8 @@ def test_the_first_minute_of_a_reader(browser, html):
         opened.control(control).fill(before)
     opened.control("seed").fill("1")
     opened.until(lambda: opened.updates() > 0, "a training of the next seed")
-    assert [text for text in opened.complaints if not text.startswith(("[PST]", "[togglebutton]"))] == []  # what the theme reports
+    of_theme = "[PST]", "[togglebutton]"
+    assert [text for text in opened.complaints if not text.startswith(of_theme)] == []
     assert all(url.startswith(("file:", "blob:", "data:")) for url in opened.requests)
     assert (html / "book/intro.html").stat().st_size < 700e3
     opened.page.close()
