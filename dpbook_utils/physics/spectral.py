@@ -5,8 +5,8 @@ from phiml.math import batch, channel, spatial
 from torch import Tensor
 
 from .. import arguments
-from .kuramoto_sivashinsky import etdrk2, phi_functions
-from .phiflow import like_state, precision_and_device
+from .kuramoto_sivashinsky import KuramotoSivashinsky, etdrk2, phi_functions
+from .phiflow import precision_and_device
 from .solver import Solver
 
 
@@ -59,14 +59,7 @@ class SpectralBurgers(Solver):
                              correction=dt * phi2 * half_derivative)
             return {name: math.expand(operator, channel(c=1)).native("b,c,x") for name, operator in operators.items()}
 
-    @like_state
-    def step(self, u: Tensor, **operators: Tensor) -> Tensor:
-        dims = batch("b"), channel("c"), spatial("x")
-        values = math.wrap(u, *dims)
-        operators = {name: math.wrap(operator, *dims) for name, operator in operators.items()}
-        for _ in range(self.num_substeps):
-            values = self.integrator(values, **operators)
-        return values.native("b,c,x")
+    step = KuramotoSivashinsky.step  # the integrator's sub-steps; the operators say of which equation
 
     def check_parameters(self, *, viscosity: Tensor) -> None:
         if float(viscosity.min()) < 0:
