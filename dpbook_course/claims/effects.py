@@ -211,6 +211,12 @@ def log_ratios(a: Sequence[float], b: Sequence[float]) -> np.ndarray:
         return logs[0] - logs[1]
 
 
+def lost(a: Sequence[float], b: Sequence[float]) -> tuple[int, int]:
+    """How many values of either side are not finite."""
+    first, second = (int((~np.isfinite(np.asarray(x, float))).sum()) for x in (a, b))
+    return first, second
+
+
 def paired_ratio(a: Sequence[float], b: Sequence[float]) -> PairedRatio:
     r"""Compare two set-ups that share their seeds.
 
@@ -222,16 +228,16 @@ def paired_ratio(a: Sequence[float], b: Sequence[float]) -> PairedRatio:
 
     Raises: ValueError for other lengths, no values, or finite values that are not positive.
     """
-    return ratio_of(log_ratios(a, b), tuple(int((~np.isfinite(np.asarray(x, float))).sum()) for x in (a, b)))
+    return ratio_of(log_ratios(a, b), lost(a, b))
 
 
-def ratio_of(logs: Sequence[float], lost: tuple[int, int] = (0, 0)) -> PairedRatio:
+def ratio_of(logs: Sequence[float], blown_up: tuple[int, int]) -> PairedRatio:
     """The same from the logarithms of the single ratios, as ``log_ratios`` gives them, and from what was lost."""
     logs = np.asarray(logs, float)
     found, finite = read(logs, RATIO), np.isfinite(logs)
     interval = Interval(*(math.exp(x) for x in (found.mean, found.low, found.high)))
     reading = READINGS[int(found.code)] if len(logs) >= MIN_SEEDS else ""
-    return PairedRatio(*interval, len(logs), int((logs < 0).sum()), float(found.p), *lost, reading,
+    return PairedRatio(*interval, len(logs), int((logs < 0).sum()), float(found.p), *blown_up, reading,
                        tuple(np.exp(logs[finite]).tolist()))
 
 

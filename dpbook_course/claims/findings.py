@@ -97,8 +97,8 @@ def smaller(name: str, a: pandas.Series, b: pandas.Series | float) -> Finding:
     a, b = _pairs(a, b)
     if a.empty:
         return _missing(name)
-    lost = [int((~np.isfinite(x)).sum()) for x in (a, b)]
-    return _read(name, pandas.Series(statistics.log_ratios(a, b), a.index), statistics.RATIO, math.exp, tuple(lost))
+    logs = pandas.Series(statistics.log_ratios(a, b), a.index)
+    return _read(name, logs, statistics.RATIO, math.exp, statistics.lost(a, b))
 
 
 def lower(name: str, a: pandas.Series, b: pandas.Series | float, question: Question = statistics.FRACTION) -> Finding:

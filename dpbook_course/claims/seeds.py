@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from .effects import PairedRatio, geometric_mean_interval, log_ratios, ratio_of
+from .effects import PairedRatio, geometric_mean_interval, log_ratios, lost, ratio_of
 from .findings import common_seeds, for_each_seed, judged, per_seed, units
 
 NO_PAIRS = PairedRatio(math.nan, math.nan, math.nan, 0, 0, 1.0, 0, 0)
@@ -80,7 +80,7 @@ def ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str = "e
     if sides[0].empty:
         return NO_PAIRS
     logs = units(pandas.Series(log_ratios(*sides), sides[0].index))
-    return ratio_of(logs, tuple(int((~np.isfinite(x)).sum()) for x in sides))
+    return ratio_of(logs, lost(*sides))
 
 
 def interval(frame: pandas.DataFrame, variant: str, budget: int, metric: str = "error.inside") -> SeedMean:
