@@ -15,6 +15,7 @@ from dpbook_course.claims.effects import (
     UNDECIDED,
     paired_ratio,
 )
+from dpbook_course.claims.wall_clock import at_time
 
 B = np.array([0.1, 0.2, 0.3, 0.5, 0.8, 1.3])
 HALF = B * np.array([0.4, 0.5, 0.625, 0.5, 0.45, 0.5 / 0.9])  # factors with geometric mean 1/2
@@ -170,13 +171,13 @@ def test_intervals_of_one_sample():
 def test_error_at_equal_time():
     seconds = [10.0, 100.0, 1000.0]
     errors = np.array([[1.0, 0.1, 0.01], [2.0, 1.0, math.inf]])  # the first: error = 10 / seconds
-    assert statistics.at_time(seconds, errors, 50.0)[0] == pytest.approx(0.2)
-    assert statistics.at_time(seconds, errors, 500.0) == pytest.approx([0.02, math.inf])
-    assert statistics.at_time(seconds, errors, 100.0) == pytest.approx([0.1, 1.0])
-    assert statistics.at_time(seconds, errors, 10.0) == pytest.approx([1.0, 2.0])
+    assert at_time(seconds, errors, 50.0)[0] == pytest.approx(0.2)
+    assert at_time(seconds, errors, 500.0) == pytest.approx([0.02, math.inf])
+    assert at_time(seconds, errors, 100.0) == pytest.approx([0.1, 1.0])
+    assert at_time(seconds, errors, 10.0) == pytest.approx([1.0, 2.0])
     for outside in (9.99, 1001.0):
-        assert np.isnan(statistics.at_time(seconds, errors, outside)).all(), "nothing is extrapolated"
+        assert np.isnan(at_time(seconds, errors, outside)).all(), "nothing is extrapolated"
     with pytest.raises(ValueError, match="seconds increase"):
-        statistics.at_time([1.0, 1.0], [[1.0, 1.0]], 1.0)
+        at_time([1.0, 1.0], [[1.0, 1.0]], 1.0)
     with pytest.raises(ValueError, match="budgets"):
-        statistics.at_time(seconds, errors.T, 1.0)
+        at_time(seconds, errors.T, 1.0)

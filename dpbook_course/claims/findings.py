@@ -14,6 +14,7 @@ from . import effects as statistics
 from .claims import OUTCOMES, SUPPORTED, Effect, Verdict
 from .effects import AS_CLAIMED, MIN_SEEDS, OTHER_WAY, READINGS, UNDECIDED, Question
 from .rule import Finding, Group, Rule
+from .wall_clock import at_time
 
 # For the criteria.
 RULE = ("Where one of several is enough, it must be as claimed also after Holm's correction for all comparisons that "
@@ -138,14 +139,14 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
     """The metric of two variants at equal wall-clock: the longest time that the budgets of both reach.
 
     An update takes what ``seconds_per_update`` says of a variant's least disturbed training. Between budgets the metric
-    is interpolated (``statistics.at_time``), never extrapolated; between two trainings of which one diverged it is
+    is interpolated (``wall_clock.at_time``), never extrapolated; between two trainings of which one diverged it is
     infinite (``judged``). Both are empty if a budget is missing.
     """
     series = [_by_time(frame, variant, budgets, metric) for variant, budgets in ((a, budgets_a), (b, budgets_b))]
     if any(errors.empty for _, errors in series):
         return pandas.Series(dtype=float), pandas.Series(dtype=float)
     time = min(seconds[-1] for seconds, _ in series)
-    found = [pandas.Series(statistics.at_time(seconds, errors.to_numpy(), time), errors.index)
+    found = [pandas.Series(at_time(seconds, errors.to_numpy(), time), errors.index)
              for seconds, errors in series]
     empty = any(values.isna().any() for values in found)  # one takes longer for its smallest budget
     return tuple(values[:0] if empty else values for values in found)

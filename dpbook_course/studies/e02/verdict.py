@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pandas
 
-from ...claims import effects as statistics
 from ...claims.claims import Claim, Verdict
 from ...claims.findings import RULE, SMALLER, Finding, all_of, conclude, fact, per_seed, smaller
 from ...claims.ledger import STATEMENTS
+from ...claims.wall_clock import at_time
 from .design import BUDGETS, EQUALITY_BUDGET, LONGER, LOSSES, SEEDS, SIZES, SUBSTEPS, substeps
 
 LAST = BUDGETS[-1]
@@ -77,7 +77,7 @@ def at_equal_time(e02: pandas.DataFrame, cost: Seconds | None, size: int, loss: 
         return pandas.Series(dtype=float), pandas.Series(dtype=float)
     times = {data: [cost.total(data, n) for n in of_row] for data, of_row in budgets.items()}
     time = min(t[-1] for t in times.values())
-    return tuple(pandas.Series(statistics.at_time(times[data], values.to_numpy(), time), values.index)
+    return tuple(pandas.Series(at_time(times[data], values.to_numpy(), time), values.index)
                  for data, values in series.items())
 
 
