@@ -116,7 +116,7 @@ def test_training_beats_the_solver_and_a_longer_chain_changes_it(visit):
     assert len(opened.paths(ERROR)) == 3
     chain = opened.plot(CHAIN)
     expect(chain.locator("desc")).to_contain_text("step 6: ")  # six steps have a gradient each
-    assert opened.plot(LOSS).locator(".now").count() == 1  # where the choice changed
+    assert 1 <= opened.plot(LOSS).locator(".now").count() <= 2  # where the choice changed, once or twice
     assert opened.fragment().startswith("#train-coupling:") and ";m=6;" in opened.fragment()
 
 
@@ -652,7 +652,7 @@ def test_an_address_that_asks_for_what_is_not_offered_says_so(visit):
     assert "address" not in opened.text("why:not(.outcome)")
 
 
-def test_the_flow_moves_from_train_on_until_it_is_stopped(visit):
+def test_the_flow_moves_from_the_first_look_on_until_it_is_stopped(visit):
     opened = visit().shown()
     desc = opened.plot("flow").locator("desc")
 
@@ -661,7 +661,7 @@ def test_the_flow_moves_from_train_on_until_it_is_stopped(visit):
         opened.page.wait_for_timeout(500)
         return before != desc.text_content()
 
-    assert not moves()
+    assert moves()
     opened.button("Train").click()
     opened.trained(5)
     assert moves() and opened.plot("flow").locator(".line").count() == 6  # three curves, and their samples
@@ -671,8 +671,6 @@ def test_the_flow_moves_from_train_on_until_it_is_stopped(visit):
     opened.button("Train").click()
     assert not moves()  # the reader has stopped it
     calm = visit(reduced_motion="reduce").shown()
-    calm.button("Train").click()
-    calm.trained(5)
     expect(calm.button("Play the flow")).to_be_visible()
 
 

@@ -331,8 +331,6 @@ class Trainer {
         if (this.waiting) this.sendSettings();
         this.running = on;
         this.send({ type: on ? "train" : "pause" });
-        if (on && !lessMotion() && !this.moved) this.view.motion?.set(true);
-        this.moved ||= on;  // once, then it is the reader's
         this.speak();
         this.show();
     }
@@ -362,6 +360,7 @@ class Trainer {
         }
         if (["rollout", "answers"].includes(message.type)) {
             this.result = message;
+            this.move();
             if (this.updates > 0 && this.updates !== this.written && !this.outcome)
                 this.worth = { updates: this.updates, values: message.kept, losses: this.losses.copy(), changes: [...this.changes] };
             if (!this.running) this.keep();
@@ -369,6 +368,13 @@ class Trainer {
         if (message.type === "diverged") this.diverge(message);
         if (!this.running || performance.now() - this.spoken >= CALM) this.speak();
         this.show();
+    }
+
+    /** Set the flow going when there is one to be seen: once, then it is the reader's. */
+    move() {
+        if (this.moved || !this.view.motion) return;
+        this.moved = true;
+        if (!lessMotion()) this.view.motion.set(true);
     }
 
     diverge({ updates: at, what }) {
