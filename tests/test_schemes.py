@@ -311,6 +311,14 @@ def test_the_differences_of_the_semi_implicit_scheme_keep_the_energy_of_what_the
     assert abs(float((u * moved).sum())) < 1e-13 and abs(float(moved.sum())) < 1e-13
 
 
+def test_a_large_batch_of_the_semi_implicit_scheme_is_recorded():
+    """The cotangents with which a recording is checked vary little over the cells of one sample of many."""
+    solver = SemiImplicitKuramotoSivashinsky(48, 1.0, 8)
+    u = torch.randn(768, 1, 48, generator=torch.Generator().manual_seed(0)).cumsum(2)
+    u, length = u - u.mean(2, keepdim=True), torch.linspace(22.0, 45.0, 768)
+    assert torch.equal(trace(solver, u, length=length)(u, length=length), solver(u, length=length))
+
+
 def test_refusals_of_the_new_solvers():
     with pytest.raises(ValueError, match="viscosity is as low as -1 m\\^2/s; make it positive"):
         SpectralBurgers(16, 1.0, 0.01)(torch.zeros(1, 1, 16), viscosity=-1.0)

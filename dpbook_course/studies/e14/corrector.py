@@ -36,7 +36,9 @@ def rows() -> dict[str, Way]:
     return corrector_ways()
 
 
-LEARNING_RATES = dict.fromkeys(rows(), 3e-3)
+LEARNING_RATES = {"adjoint": 1e-3, "finite differences": 1e-3, "SPSA-1": 3e-3, "SPSA-8": 3e-3, "ES-8": 3e-3,
+                  "surrogate, 256 pairs": 1e-3, "surrogate, 4096 pairs": 1e-3, "no solver gradient": 1e-3,
+                  "one step": 1e-3}
 
 _WAYS = {name: at_rate(way, LEARNING_RATES[name]) for name, way in rows().items()}
 _VARIANTS = {**_WAYS, "P": Baseline(problem.coarse_solver, problem.num_points)}
@@ -131,4 +133,5 @@ def cost(variant: str, budget: int) -> float:
 
 
 TUNING = Tuning(SPEC, rows(), validation_error, "mean relative L2 error over 100 steps, on validation data",
-                budget=UPDATES[0], check=Task("adjoint, rate 0.001", CHECK_BUDGET, (100, 101)))
+                budget=UPDATES[0], check=Task("adjoint, rate 0.001", CHECK_BUDGET, (100, 101)),
+                grid=(3e-4, 1e-3, 3e-3, 1e-2))
