@@ -13,7 +13,7 @@ from ...experiments.trainings import TRAINING_METRICS
 from ...experiments.tuning import Tuning
 from ...problems import ks_schemes as problem
 from . import rows as shared
-from .design import BUDGETS, NUM_STEPS, SEEDS, TRAININGS, name
+from .design import BUDGETS, NUM_STEPS, SEEDS, name
 
 CHECK_BUDGET = 8
 POINTS = problem.num_points

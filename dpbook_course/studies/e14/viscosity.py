@@ -48,7 +48,8 @@ def way_of(name: str) -> str:
     return name.rpartition(", ")[0]
 
 
-LEARNING_RATES = {"adjoint": 0.1, "finite differences": 0.1, "SPSA-1": 0.1, "SPSA-8": 0.3, "ES-8": 0.3, "surrogate": 0.1}
+LEARNING_RATES = {"adjoint": 0.1, "finite differences": 0.1, "SPSA-1": 0.1, "SPSA-8": 0.3, "ES-8": 0.3,
+                  "surrogate": 0.1}
 
 _VARIANTS = {name: at_rate(way, LEARNING_RATES[way_of(name)]) for name, way in rows().items()}
 SPEC = Specification(
