@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dpbook_utils.least_squares import GaussNewton, LevenbergMarquardt, Residuals, jacobian
+from dpbook_utils.least_squares import GaussNewton, LevenbergMarquardt, Residuals, jacobian, loss_of
 from dpbook_utils.networks import ConvResNet
 from dpbook_utils.setups import Setup
 from dpbook_utils.update import TracedGradients
@@ -39,7 +39,7 @@ SPEC = Specification(
     seeds=SEEDS[:4], budgets={name: (TRAINED if name in _TRAINED else 1,) for name in _VARIANTS},
     metrics={"sigma": "24 singular values from the largest to the smallest, evenly spaced in the logarithm of their "
                       "number, divided by the largest",
-             "largest": "the largest singular value",
+             "largest": "the largest singular value", "loss": "of the batch",
              "weights": "number of weights", "residuals": "number of residuals of a batch",
              "jacobian": "processor time of the Jacobian [s]",
              "damped": "that of the solve of Levenberg-Marquardt [s]",
@@ -47,7 +47,7 @@ SPEC = Specification(
              "gradient": "that of a traced gradient, or NaN [s]"},
     settings={**TRAININGS.settings, "places": PLACES, "trained": TRAININGS.variants[f"{HYBRID}, {JACOBIAN[-1]}"]},
     checks=(Task(f"{HYBRID}, m=3", 1, (0, 1)), Task("linear oscillators, untrained", 1, (0, 1))),
-    checked=("largest",))
+    checked=("largest", "loss"))
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
@@ -69,8 +69,8 @@ def judged(row: tuple, seed: int, budget: int) -> dict:
         _, gradient = timed(lambda: gradients(batch))
     sigma = torch.linalg.eigvalsh(J @ J.T if J.shape[0] < J.shape[1] else J.T @ J).clamp(min=0).sqrt().flip(0)
     places = torch.logspace(0, torch.tensor(float(len(sigma))).log10(), PLACES).round().long().clamp(max=len(sigma))
-    return {"sigma": sigma[places - 1] / sigma[0], "largest": sigma[0], "weights": J.shape[1], "residuals": J.shape[0],
-            "jacobian": seconds, "damped": damped, "inverse": solved, "gradient": gradient}
+    return {"sigma": sigma[places - 1] / sigma[0], "largest": sigma[0], "loss": loss_of(r), "weights": J.shape[1],
+            "residuals": J.shape[0], "jacobian": seconds, "damped": damped, "inverse": solved, "gradient": gradient}
 
 
 def prepared(row: tuple, seed: int, budget: int):
