@@ -28,7 +28,8 @@ def damped(r, J, damping, sign=-1):
 @pytest.mark.parametrize("answer, hint", [
     (None, "Replace None"), (lambda r: r, "cannot be called"), (lambda r, J, damping: r, "the shape"),
     (lambda r, J, damping: damped(r, J, damping, 1), "downhill"), (lambda r, J, damping: damped(r, J, 0), "missing"),
-    (lambda r, J, damping: damped(r, J, damping**2), "not its square"), (lambda r, J, damping: J.T @ r, "another step")])
+    (lambda r, J, damping: damped(r, J, damping**2), "not its square"),
+    (lambda r, J, damping: J.T @ r, "another step")])
 def test_damped_says_what_is_wrong(answer, hint):
     feedback = check_damped(answer)
     assert not feedback.right and hint in feedback.message
