@@ -26,6 +26,7 @@ from .calls import Explained
 from .losses import mse
 from .objectives import Objective
 
+LEAST_DAMPING = 1e-10  # to which it is lowered: with less the solve is rounding
 SMALLEST = 1e-7  # of the largest singular value: below it a product of J with itself holds rounding
 
 
@@ -105,7 +106,7 @@ def jacobian(residuals: nn.Module, **batch) -> tuple[Tensor, Tensor]:
         return functional_call(residuals, copies, kwargs=batch)
 
     r, J = each(with_copies, {name: w.repeat(len(expected), *[1] * (w.ndim - 1)) for name, w in weights.items()})
-    if r.shape != expected.shape or not torch.allclose(r, expected, rtol=1e-3, atol=1e-5):
+    if r.shape != expected.shape or not (r - expected).norm() <= 1e-2 * expected.norm() + 1e-5:
         raise ValueError("jacobian: with a copy of the weights for each sample the residuals are others; the first "
                          "axis of every weight must count members, each with its own group of samples")
     if not torch.isfinite(J).all():
@@ -151,8 +152,16 @@ class Update:
 
     def __call__(self, **batch) -> float:
         r, J = jacobian(self.residuals, **batch)
-        self.take(self.direction(r.flatten(), J))
+        self.take(self.solved(r, J))
         return loss_of(r)
+
+    def solved(self, r: Tensor, J: Tensor) -> Tensor:
+        """The direction; NoUpdate where the library finds none."""
+        try:
+            return self.direction(r.flatten(), J)
+        except torch.linalg.LinAlgError as error:
+            raise NoUpdate(f"{type(self).__name__}: the linear algebra fails ({error}); give more damping, or smaller "
+                           "updates before this one") from error
 
     def direction(self, r: Tensor, J: Tensor) -> Tensor:
         """(p,): the update before its rate."""
@@ -250,8 +259,7 @@ class LevenbergMarquardt(Update):
 
     Args:
         residuals: a module (batch) -> (samples, residuals), such as ``Residuals(objective)``.
-        damping: lambda at the start, in units of the mean of sigma^2 over the residuals or weights, whichever are
-            fewer.
+        damping: lambda at the start, in units of the mean diagonal of the smaller of J J^T and J^T J.
         adapt: the factor of three; 1 keeps the damping.
 
     Behaviour: an update takes the Jacobian, one solve and one more forward pass.
@@ -266,7 +274,7 @@ class LevenbergMarquardt(Update):
 
     def __call__(self, **batch) -> float:
         r, J = jacobian(self.residuals, **batch)
-        before, step = loss_of(r), self.direction(r.flatten(), J)
+        before, step = loss_of(r), self.solved(r, J)
         promised = before - loss_of(r + (J @ step).view_as(r))
         self.take(step)
         try:
@@ -275,7 +283,8 @@ class LevenbergMarquardt(Update):
             gained = -1.0
         if self.adapt > 1 and not gained > 0:
             self.take(-step)
-        self.damping *= self.adapt if not gained > 0.25 else 1 / self.adapt if gained > 0.75 else 1
+        factor = self.adapt if not gained > 0.25 else 1 / self.adapt if gained > 0.75 else 1
+        self.damping = max(self.damping * factor, min(self.damping, LEAST_DAMPING))
         return before
 
     def direction(self, r: Tensor, J: Tensor) -> Tensor:

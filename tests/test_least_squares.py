@@ -90,6 +90,9 @@ def test_levenberg_marquardt_takes_a_step_back_and_learns_its_damping():
     bad = dp.LevenbergMarquardt(Cubic(), damping=1e-9)
     losses = [bad(a=a, b=100 * b) for _ in range(12)]
     assert losses == sorted(losses, reverse=True) and losses[1] == pytest.approx(losses[0]), "the first is taken back"
+    for _ in range(60):
+        good(a=a, b=b)
+    assert good.damping >= 1e-10, "the solve stays one"
     fixed = dp.LevenbergMarquardt(Cubic(), damping=1e-9, adapt=1)
     fixed(a=a, b=100 * b)
     assert fixed.damping == 1e-9 and fixed(a=a, b=100 * b) > losses[0]

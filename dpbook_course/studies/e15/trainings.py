@@ -49,14 +49,19 @@ def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     row = SPEC.variants[variant]
     found = [trained(row, seed, budget) for seed in seeds]
     problem = case(row.case)
-    judged = [{"loss": held_out_loss(problem, network, "test"), "error": problem.error(network), **spent}
+    judged = [{"loss": held_out_loss(problem, network, "test"), "error": told(problem.error(network)), **spent}
               for network, spent in found]
     return {name: torch.tensor([one[name] for one in judged], dtype=torch.float64) for name in SPEC.metrics}
 
 
 def held_out_loss(problem: Case, network: nn.Module, name: str) -> float:
     with torch.no_grad():
-        return loss_of(problem.residuals(network)(**problem.held_out(name)))
+        return told(loss_of(problem.residuals(network)(**problem.held_out(name))))
+
+
+def told(error: float) -> float:
+    """What is no number is worse than all others."""
+    return math.inf if math.isnan(error) else error
 
 
 def trained(row: Row, seed: int, budget: int) -> tuple[nn.Module, dict[str, float]]:
