@@ -29,6 +29,11 @@ def system(n=8, p=3, seed=0):
     return (torch.randn(n, p, dtype=DOUBLE, generator=generator), torch.randn(n, 1, dtype=DOUBLE, generator=generator))
 
 
+def falling(losses):
+    """Up to rounding, where the smallest one has been reached."""
+    return all(after <= before * (1 + 1e-9) for before, after in zip(losses, losses[1:]))
+
+
 def moved(kind, a, b, start=0.0, **options):
     residuals = Linear(a.shape[1], start)
     loss = kind(residuals, **options)(a=a, b=b)
@@ -89,7 +94,7 @@ def test_levenberg_marquardt_takes_a_step_back_and_learns_its_damping():
     assert good.damping == pytest.approx(0.1 / 3) or good.damping == 0.1
     bad = dp.LevenbergMarquardt(Cubic(), damping=1e-9)
     losses = [bad(a=a, b=100 * b) for _ in range(12)]
-    assert losses == sorted(losses, reverse=True) and losses[1] == pytest.approx(losses[0]), "the first is taken back"
+    assert falling(losses) and losses[1] == pytest.approx(losses[0]), "the first is taken back"
     for _ in range(60):
         good(a=a, b=b)
     assert good.damping >= 1e-10, "the solve stays one"
@@ -172,7 +177,7 @@ def test_updates_lower_the_loss_of_a_chain(kind):
     with torch.no_grad():
         for w, old in zip(residuals.parameters(), start):
             w.copy_(old)
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.9 * losses[0]
+    assert falling(losses) and losses[-1] < 0.9 * losses[0]
 
 
 # What cannot be done is told ------------------------------------------------------------------------------------------
