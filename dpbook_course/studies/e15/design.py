@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dpbook_utils.setups import Setup
 
-SEEDS = tuple(range(12))  # of weights and of the training data's batches; each is trained by itself
+SEEDS = tuple(range(12))  # of weights, batches and data: each is trained by itself
 INVERSE = ("linear oscillators", "nonlinear oscillators", "heat")
 HYBRID = "corrector"
 CASES = (*INVERSE, HYBRID)

@@ -18,6 +18,7 @@ from dpbook_utils.update import TracedGradients
 
 from ...experiments.spec import Specification, Task
 from ...problems import coarse_burgers
+from ...problems.data_sets import data_set
 from .cases import CORRECTOR, UNROLLED, case
 from .design import BATCH, CASES, HYBRID, JACOBIAN, SEEDS
 from .trainings import SPEC as TRAININGS
@@ -51,8 +52,11 @@ SPEC = Specification(
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
-    """One entry per seed."""
-    found = [judged(SPEC.variants[variant], seed, budget) for seed in seeds]
+    """One entry per seed, each with its own data."""
+    found = []
+    for seed in seeds:
+        with data_set(seed):
+            found.append(judged(SPEC.variants[variant], seed, budget))
     return {name: torch.stack([torch.as_tensor(one[name], dtype=torch.float64) for one in found])
             for name in SPEC.metrics}
 

@@ -17,6 +17,7 @@ from dpbook_utils.setups import cosine
 from ...experiments.spec import Specification, Task
 from ...experiments.tuning import Tuning, at_rate
 from ...problems import coarse_burgers
+from ...problems.data_sets import data_set
 from ..e01 import inverse
 from .cases import CORRECTOR, ERRORS, EVERY, HEAT, HELD_OUT, TRAINING, UNROLLED, Case, case
 from .design import BATCH, FACTORS, HYBRID, JACOBIAN, SEEDS, USUAL, Row, budgets, rows
@@ -36,8 +37,9 @@ SPEC = Specification(
              "seconds_per_update": "processor time of an update, mean [s]",
              "calls_per_update": "solver steps of one sample, a backward sweep as two, mean",
              "diverged_at": "update that could not be made; -1 for none"},
-    settings={"usual": USUAL, "burgers": coarse_burgers.settings, "rod": inverse.SPEC.settings, "batch": BATCH,
-              "oscillators": (LAYERS, FORCE, DURATION, NUM_STEPS, LARGEST, TRAINING, HELD_OUT), "heat": HEAT,
+    settings={"data": "of each seed its own", "usual": USUAL, "batch": BATCH, "heat": HEAT,
+              "burgers": coarse_burgers.settings, "rod": inverse.SPEC.settings,
+              "oscillators": (LAYERS, FORCE, DURATION, NUM_STEPS, LARGEST, TRAINING, HELD_OUT),
               "corrector": CORRECTOR, "num_steps": UNROLLED, "every": EVERY, "damping": DAMPING},
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
         "linear oscillators, Levenberg-Marquardt", "heat, Adam", f"{HYBRID}, Adam", f"{HYBRID}, Levenberg-Marquardt")),
@@ -45,12 +47,14 @@ SPEC = Specification(
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
-    """Train one seed after the other."""
-    row = SPEC.variants[variant]
-    found = [trained(row, seed, budget) for seed in seeds]
+    """Train one seed after the other, each on its own data."""
+    row, judged = SPEC.variants[variant], []
     problem = case(row.case)
-    judged = [{"loss": held_out_loss(problem, network, "test"), "error": told(problem.error(network)), **spent}
-              for network, spent in found]
+    for seed in seeds:
+        with data_set(seed):
+            network, spent = trained(row, seed, budget)
+            judged.append({"loss": held_out_loss(problem, network, "test"), "error": told(problem.error(network)),
+                           **spent})
     return {name: torch.tensor([one[name] for one in judged], dtype=torch.float64) for name in SPEC.metrics}
 
 
@@ -179,9 +183,10 @@ def validation_error(row: Row, seeds: Sequence[int], budget: int) -> Tensor:
     """(seeds,): the loss on validation data after a training; infinite where it diverged."""
     problem, found = case(row.case), []
     for seed in seeds:
-        network, spent = trained(row, seed, budget)
-        lost = spent["diverged_at"] >= 0
-        found.append(math.inf if lost else held_out_loss(problem, network, "validation"))
+        with data_set(seed):
+            network, spent = trained(row, seed, budget)
+            lost = spent["diverged_at"] >= 0
+            found.append(math.inf if lost else held_out_loss(problem, network, "validation"))
     return torch.tensor(found, dtype=torch.float64)
 
 

@@ -61,11 +61,12 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
 
 CLAIMS = {"C26": Claim(
     "C26", STATEMENTS["C26"].text, "14_better_updates", ("e15",),
-    "Better updates than plain gradients are L-BFGS, Gauss-Newton, Levenberg-Marquardt, half-inverse gradients and, on "
-    "inverse problems, the scale-invariant physics update; the plain one is Adam. Each has five trials of its rate or "
-    "damping on validation data, and is then trained from twelve seeds. A method is better on a case if its held-out "
-    "loss is smaller than Adam's both at equal time and at an equal number of solver calls, in which a backward sweep "
-    "counts as two. The claim holds on the inverse problems if on each of the three (linear oscillators, nonlinear "
-    "oscillators, heat) some method is better, and on the hybrid corrector if there some method is. Supported if it "
-    "holds on both, under conditions if on one of them. Contradicted if on the corrector and on one inverse problem "
-    "every method reads no difference or the other way, in time or in calls. " + SMALLER + DIVERGED, decide)}
+    "Better updates than plain gradients are L-BFGS, Gauss-Newton, Levenberg-Marquardt, half-inverse gradients and, "
+    "on inverse problems, the scale-invariant physics update; the plain one is Adam. Each has five trials of its rate"
+    " or damping on validation data, and is then trained from twelve seeds, each with data of its own. A method is "
+    "better on a case if its held-out loss is smaller than Adam's both at equal time and at an equal number of solver"
+    " calls, in which a backward sweep counts as two. The claim holds on the inverse problems if on each of the three"
+    " (linear oscillators, nonlinear oscillators, heat) some method is better, and on the hybrid corrector if there "
+    "some method is. Supported if it holds on both, under conditions if on one of them. Contradicted if on the "
+    "corrector and on one inverse problem every method reads no difference or the other way, in time or in calls. "
+    + SMALLER + DIVERGED, decide)}
