@@ -91,6 +91,14 @@ from .setups import warm_up as warm_up
 from .settings import choose as choose
 from .settings import reproducible as reproducible
 
+# Updates that use the whole Jacobian of the residuals
+from .least_squares import Residuals as Residuals
+from .least_squares import jacobian as jacobian
+from .least_squares import GaussNewton as GaussNewton
+from .least_squares import LevenbergMarquardt as LevenbergMarquardt
+from .least_squares import HalfInverse as HalfInverse
+from .least_squares import NoUpdate as NoUpdate
+
 # Judging what was trained
 from .evaluation import predict as predict
 from .evaluation import relative_l2 as relative_l2

@@ -31,7 +31,7 @@ LAYERS = [
     {"rollout"},
     {"losses"},
     {"objectives"},
-    {"data", "checkpoints", "history", "update", "training"},
+    {"data", "checkpoints", "history", "update", "training", "least_squares"},
     {"evaluation", "diagnostics", "setups"},
     {"figures"},
 ]
