@@ -13,3 +13,5 @@ from .parametric import parametric_burgers as parametric_burgers
 from .periodic import periodic_waves as periodic_waves
 from .schemes import burgers_schemes as burgers_schemes
 from .schemes import ks_schemes as ks_schemes
+from .shifts import burgers_shifts as burgers_shifts
+from .shifts import ks_shifts as ks_shifts
