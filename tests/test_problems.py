@@ -19,7 +19,7 @@ from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.setups import Setup
 
 PROBLEMS = ("kuramoto_sivashinsky", "periodic_waves", "ks_history", "coarse_burgers", "parametric_burgers",
-            "forced_burgers", "burgers_schemes", "ks_schemes")
+            "forced_burgers", "burgers_schemes", "ks_schemes", "burgers_shifts", "ks_shifts")
 
 
 class Heat(Problem):
