@@ -9,6 +9,8 @@ import torch
 
 from dpbook_course.claims.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNDER_CONDITIONS, judge
 from dpbook_course.problems import burgers_shifts, ks_shifts
+from dpbook_course.problems.changes import Change
+from dpbook_course.problems.shifts import BurgersShifts
 from dpbook_course.studies.e11 import burgers, design, ks, mechanism, rows
 from dpbook_course.studies.e11 import verdict as rules
 from dpbook_utils.evaluation import relative_l2
@@ -98,9 +100,22 @@ def test_the_reference_of_kuramoto_sivashinsky_is_resolved():
     assert relative_l2(u[:, None].float(), data.states[:, -1:]).mean() < 0.005
 
 
-def test_too_many_trajectories_are_refused():
+def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="100000 trajectories of seed 3; there are 792"):
         ks_shifts.train(3, 100_000)
+    with pytest.raises(ValueError, match="no region 'outside'; there are validation, inside, below"):
+        ks_shifts.fine_data("outside", 0)
+    for change, message in ((Change(band=(10, 16)), r"the waves \(10, 16\); 32 points of P resolve 1 ... 15"),
+                            (Change(num_points=48), "has 48 points; give a multiple of the 32 of P")):
+        with pytest.raises(ValueError, match=message):
+            BurgersShifts(**burgers_shifts.settings | {"changes": {"x": change}})
+
+
+def test_a_viscosity_that_no_solver_holds_is_refused_before_a_training():
+    wrong = BurgersShifts(**burgers_shifts.settings | {"viscosity": {"inside": (20.0, 40.0)}})
+    data = wrong.train(0, 8)
+    with pytest.raises(ValueError, match="viscosity"):
+        wrong.coarse_solver()(data.states[:, 0], viscosity=data.viscosity)
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)

@@ -65,6 +65,17 @@ class ShiftsProblem(Problem):
         "blown_up": "fraction of roll-outs that blow up within the horizon",
     }
 
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        label, most = type(self).__name__, (self.num_points - 1) // 2
+        for name, change in self.changes.items():
+            if change.band and not 1 <= change.band[0] <= change.band[1] <= most:
+                raise ValueError(f"{label}: the kicks of {name!r} have the waves {change.band}; {self.num_points} "
+                                 f"points of P resolve 1 ... {most}: give a lowest and a highest one of those")
+            if (change.num_points or self.num_points) % self.num_points:
+                raise ValueError(f"{label}: {name!r} has {change.num_points} points; give a multiple of the "
+                                 f"{self.num_points} of P, on which errors are measured")
+
     @property
     def regions(self) -> tuple[str, ...]:
         return tuple(self.changes)
@@ -109,6 +120,9 @@ class ShiftsProblem(Problem):
     @functools.cache
     def fine_data(self, name: str, seed: int) -> Trajectories:
         """The trajectories of a region; its kicks, if it has any, are a parameter of theirs."""
+        if name != "validation" and name not in self.changes:
+            raise ValueError(f"{type(self).__name__}: no region {name!r}; there are validation, "
+                             f"{', '.join(self.changes)}")
         change = self.changes.get(name, Change("validation"))
         if change.mean:  # exact: the same flow, seen by somebody who moves
             still, parameters = self.fine_data("inside", seed)

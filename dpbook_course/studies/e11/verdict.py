@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import pandas
 
 from ...claims.claims import Claim, Verdict
-from ...claims.findings import DIVERGED, SMALLER, Finding, all_of, common_seeds, conclude, judged, smaller
+from ...claims.findings import DIVERGED, SMALLER, Finding, all_of, common_seeds, conclude, judged, per_seed, smaller
 from ...claims.ledger import STATEMENTS
-from .design import CHAINS, DECIDING, DECIDING_SETUPS, SETUPS, SIZES, UPDATES, name
+from .design import CHAINS, DECIDING, DECIDING_SETUPS, REFINED, SETUPS, SIZES, UPDATES, alone, name
 
 PUBLISHED = 4.5  # error of prediction / of correction, mean of list2025
 FAMILIES = {"Burgers": "e11", "KS": "e11_ks"}
@@ -63,6 +63,14 @@ def required(frames: Mapping[str, pandas.DataFrame], family: str, setup: str, si
             contrast(*case)]
 
 
+def bought(frames: Mapping[str, pandas.DataFrame], family: str, refined: int, region: str) -> Finding:
+    """The error of the hybrid against that of P alone, finer by a factor."""
+    frame = frames[FAMILIES[family]]
+    return smaller(f"{family}, error {region}, hybrid / {alone(refined)}, WIG-3, {DECIDING[-1]} trajectories",
+                   error(frame, "hybrid", "WIG-3", DECIDING[-1], region),
+                   per_seed(frame, alone(refined), 0, f"error.{region}"))
+
+
 def specialised(frames: Mapping[str, pandas.DataFrame], family: str, size: int) -> list[Finding]:
     """The rest of C22: that a predictor's error grows more than a hybrid's where parameters or amplitudes are other
     than in training."""
@@ -76,6 +84,8 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
         FAMILIES, DECIDING_SETUPS, SIZES)]
     shown += [ahead(frames, family, "WIG-8", size, region) for family, size, region in itertools.product(
         FAMILIES, DECIDING, ("inside", *OUTSIDE))]
+    shown += [bought(frames, family, refined, region) for family, refined, region in itertools.product(
+        FAMILIES, REFINED, ("inside", "above", "moving"))]
     return conclude([finding for case in cases for finding in case], map(all_of, cases), f"{UPDATES:,} updates",
                     shown=shown)
 
