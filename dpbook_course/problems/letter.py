@@ -112,9 +112,12 @@ def overlap(found: Tensor, wanted: Tensor) -> Tensor:
     return torch.cosine_similarity(found.flatten(1).double(), wanted.flatten(1).double(), dim=1)
 
 
-def shape(step: Callable, wanted: Tensor, evaluations: int, watch: Callable[[int, Tensor], None] | None = None
-          ) -> Minimum:
+def shape(step: Callable, wanted: Tensor, evaluations: int, watch: Callable[[int, Tensor], None] | None = None,
+          guess: Tensor | None = None) -> Minimum:
     """The initial velocity for which the smoke becomes what is wanted, with little kinetic energy.
+
+    Args:
+        guess: unknowns to begin with; by default a weak random flow.
 
     Raises: InversionError with the step at which the flow of the first guess stopped being finite.
     """
@@ -125,7 +128,9 @@ def shape(step: Callable, wanted: Tensor, evaluations: int, watch: Callable[[int
         wrong = (states[:, -1, 2:] - wanted).square().mean((1, 2, 3)) / scale
         return wrong + ENERGY * states[:, 0, :2].square().sum(1).mean((1, 2))
 
-    first = 0.02 * torch.randn(1, num_unknowns(), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if guess is None:
+        generator = torch.Generator().manual_seed(0)
+        guess = 0.02 * torch.randn(1, num_unknowns(), generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        check_trajectory(smoke(step, first, start), "the flow of the first guess")
-    return minimise(loss, first, evaluations=evaluations, first=0.5, watch=watch)
+        check_trajectory(smoke(step, guess, start), "the flow of the first guess")
+    return minimise(loss, guess, evaluations=evaluations, first=0.5, watch=watch)
