@@ -9,6 +9,7 @@ from .physics.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashi
 from .physics.spectral import SpectralBurgers as SpectralBurgers
 from .physics.semi_implicit import SemiImplicitKuramotoSivashinsky as SemiImplicitKuramotoSivashinsky
 from .physics.navier_stokes import NavierStokes as NavierStokes
+from .physics.smoke import Smoke as Smoke
 from .physics.wake import Wake as Wake
 from .physics.advection import central as central
 from .physics.advection import upwind as upwind

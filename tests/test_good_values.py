@@ -62,6 +62,12 @@ def navier_stokes():
         yield dp.NavierStokes((n, n), (1, 1), dt), v, {"viscosity": among(0.0001, 0.005)[:2]}, 50
 
 
+def smoke():
+    v = 0.5 * dp.random_velocity(2, (64, 64), modes=4, seed=0)
+    start = torch.cat([v, torch.stack([v.new_zeros(64, 64), v.new_ones(64, 64)])[:, None]], 1)
+    yield dp.Smoke((64, 64), (1, 1), 0.025), start, {"viscosity": among(0.0001, 0.002)[:2]}, 40
+
+
 def wake():
     for cells, dt, reynolds in (((64, 32), 0.05, (20, 400)), ((32, 16), 0.1, (50, 200))):
         solver = dp.Wake(cells, dt)
@@ -72,7 +78,8 @@ def wake():
 STATED = {
     dp.Burgers: (burgers, 1.05), dp.AdvectionDiffusion: (advection_diffusion, 1.01), dp.Wake: (wake, 1.1),
     dp.KuramotoSivashinsky: (kuramoto_sivashinsky, 2), dp.SpectralBurgers: (spectral_burgers, 1.1),
-    dp.SemiImplicitKuramotoSivashinsky: (semi_implicit, 2), dp.NavierStokes: (navier_stokes, 1.01)}
+    dp.SemiImplicitKuramotoSivashinsky: (semi_implicit, 2), dp.NavierStokes: (navier_stokes, 1.01),
+    dp.Smoke: (smoke, 1.01)}
 
 
 def stated(solver) -> str:

@@ -1,5 +1,7 @@
 # Where every problem comes from: `__init__.py` reads this file.
 
+from . import inversion as inversion
+from . import letter as letter
 from . import reconstruction as reconstruction
 from . import restarts as restarts
 from . import steps as steps
