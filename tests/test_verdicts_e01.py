@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dpbook_course.claims import claims
+from dpbook_course.problems import rod
 from dpbook_course.studies.e00 import gradients as e00_gradients
 from dpbook_course.studies.e00 import verdict as verdicts_e00
 from dpbook_course.studies.e01 import conservation as e01_conservation
@@ -66,10 +67,10 @@ def test_law(law, outcome):
 
 
 def test_the_sensor_cannot_tell_the_two_data_sets_apart():
-    plus, both = (e01_inverse.states(8, 3, ambiguous) for ambiguous in (False, True))
-    measure = e01_inverse.measurement(8)
+    plus, both = (rod.states(8, 3, ambiguous) for ambiguous in (False, True))
+    measure = rod.measurement(8)
     assert (plus > 0).all() and not torch.equal(plus, both) and torch.equal(plus, both.abs())
-    assert torch.equal(*(measure(u0, diffusivity=e01_inverse.DIFFUSIVITY) for u0 in (plus, both)))
+    assert torch.equal(*(measure(u0, diffusivity=rod.DIFFUSIVITY) for u0 in (plus, both)))
 
 
 @pytest.mark.parametrize("module, variant", [

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dpbook_course.problems import kuramoto_sivashinsky as ks
-from dpbook_course.studies.e01 import inverse as e01_inverse
+from dpbook_course.problems import rod
 from dpbook_course.web import systems, worker_source
 from dpbook_course.web.matrices import KuramotoSivashinskyMatrices, NavierStokesMatrices
 from dpbook_course.web.stories import STORIES
@@ -167,7 +167,7 @@ def test_burgers_solvers():
 def test_observations_of_the_inverse_problem():
     found = data("inverse", "[[...batch.u0], [...batch.reference[0]]]")
     y, u = (shaped(values, 16, 1, 32) for values in found)
-    assert_close(e01_inverse.measurement(16)(u, diffusivity=e01_inverse.DIFFUSIVITY), y)
+    assert_close(rod.measurement(16)(u, diffusivity=rod.DIFFUSIVITY), y)
     signs = u.sign().mean((1, 2))
     assert (signs.abs() == 1).all() and signs.unique().numel() == 2  # each answer has one sign, and both occur
 

@@ -4,6 +4,7 @@ from . import inversion as inversion
 from . import letter as letter
 from . import reconstruction as reconstruction
 from . import restarts as restarts
+from . import rod as rod
 from . import steps as steps
 from . import wake_flow as wake_flow
 from . import wake_metrics as wake_metrics

@@ -21,7 +21,7 @@ from dpbook_utils.physics.navier_stokes import mac_cormack, semi_lagrangian
 from dpbook_utils.physics.trace import TracedSolver
 from dpbook_utils.rollout import Rollout, Sequential
 
-from ..problems import coarse_burgers
+from ..problems import coarse_burgers, rod
 from ..problems import kuramoto_sivashinsky as ks
 from ..studies.e01 import inverse as e01_inverse
 from ..studies.e05 import coupling as e05
@@ -215,15 +215,15 @@ def flow(library: Library) -> dict:
 def inverse_objectives() -> dict[str, Objective]:
     """Those of E01: trained on one of two answers, or through the measurement."""
     network = ConvResNet(1, 1, 1, kernel_size=5, num_blocks=2, output_scale=0.3)
-    measure, one = e01_inverse.measurement(e01_inverse.BATCH), TrajectoryLoss(final_step)
+    measure, one = rod.measurement(e01_inverse.BATCH), TrajectoryLoss(final_step)
     return {"supervised": Objective(Rollout(Sequential(Replace(network)), 1), one, targets=from_batch),
             "physics": Objective(Rollout(Sequential(Replace(network), measure), 1), one, targets=from_input)}
 
 
 def inverse(library: Library) -> dict:
     """The sensor of E01, blind to the sign of a temperature."""
-    number, points = e01_inverse.BATCH, e01_inverse.NUM_POINTS
-    u, diffusivity = e01_inverse.states(number, 0, ambiguous=False), torch.full((number,), e01_inverse.DIFFUSIVITY)
+    number, points = e01_inverse.BATCH, rod.NUM_POINTS
+    u, diffusivity = rod.states(number, 0, ambiguous=False), torch.full((number,), rod.DIFFUSIVITY)
     examples = {"supervised": {"u0": u}, "physics": {"u0": u, "diffusivity": diffusivity}}
     models = {name: _model(library, objective, examples[name]) for name, objective in inverse_objectives().items()}
 
@@ -233,10 +233,10 @@ def inverse(library: Library) -> dict:
     return {
         "batch": number, "points": points, "models": models,
         "start": forward(library, start, u, sign=torch.ones(number)),
-        "measure": forward(library, e01_inverse.measurement(number), u, diffusivity=diffusivity),
+        "measure": forward(library, rod.measurement(number), u, diffusivity=diffusivity),
         "data": {"modes": 3, "decay": 0.5, "parameters": {"diffusivity": diffusivity.tolist()}},
         "about": _about("Two answers", models, kind="inverse", m=[1, 1], policies=dict.fromkeys(models, ["full"]),
-                        dx=1 / points, dt=e01_inverse.DT, T=1, units={"x": "m", "t": "s", "u": "K"})}
+                        dx=1 / points, dt=rod.DT, T=1, units={"x": "m", "t": "s", "u": "K"})}
 
 
 SYSTEMS: dict[str, Callable[[Library], dict]] = {

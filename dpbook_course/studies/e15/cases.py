@@ -22,8 +22,7 @@ from dpbook_utils.rollout import Rollout, Sequential
 from dpbook_utils.setups import Setup
 from dpbook_utils.update import TracedGradients
 
-from ...problems import coarse_burgers
-from ..e01 import inverse
+from ...problems import coarse_burgers, rod
 from .oscillators import NUM_STEPS, Oscillators, Perceptron, Rest, starts
 
 TRAINING, HELD_OUT = 4096, 1024  # starts of the oscillators
@@ -37,7 +36,7 @@ EVERY = 20  # steps between the states at which held-out windows begin
 @functools.cache
 def measurement() -> nn.Module:
     """Of the rod, for batches of any size: one recorded solver."""
-    return inverse.measurement(1)
+    return rod.measurement(1)
 
 
 class Case(ABC):
@@ -116,7 +115,7 @@ class AtRest(Case):
 
 
 class Heat(Case):
-    num_steps = inverse.NUM_STEPS
+    num_steps = rod.NUM_STEPS
 
     def network(self, seed):
         return ConvResNet(1, 1, 1, **HEAT, seed=seed)
@@ -126,23 +125,23 @@ class Heat(Case):
         return Residuals(Objective(Rollout(chain, 1), TrajectoryLoss(final_step), targets=from_input))
 
     def observed(self, number: int, seed: int) -> dict:
-        u0 = inverse.states(number, seed, ambiguous=True)
+        u0 = rod.states(number, seed, ambiguous=True)
         with torch.no_grad():
-            y = measurement()(u0, diffusivity=inverse.DIFFUSIVITY)
-        return {"u0": y, "diffusivity": torch.full((number,), inverse.DIFFUSIVITY)}
+            y = measurement()(u0, diffusivity=rod.DIFFUSIVITY)
+        return {"u0": y, "diffusivity": torch.full((number,), rod.DIFFUSIVITY)}
 
     def batches(self, seed, size):
         return lambda k: self.observed(size, (seed + 1) * STREAM + k)
 
     def held_out(self, name):
-        return self.observed(inverse.NUM_TEST, {"validation": 1, "test": inverse.TEST_SEED}[name])
+        return self.observed(rod.NUM_TEST, {"validation": 1, "test": rod.TEST_SEED}[name])
 
     def physics(self, x, batch):
         y = measurement()(x, diffusivity=batch["diffusivity"])
-        return (y - batch["u0"]).flatten(1) / inverse.NUM_POINTS**0.5
+        return (y - batch["u0"]).flatten(1) / rod.NUM_POINTS**0.5
 
     def error(self, network):
-        return float(inverse.judge(network, 1)["distance"])
+        return float(rod.judge(network, 1)["distance"])
 
 
 class Corrector(Case):

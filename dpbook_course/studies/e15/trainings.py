@@ -16,9 +16,8 @@ from dpbook_utils.setups import cosine
 
 from ...experiments.spec import Specification, Task
 from ...experiments.tuning import Tuning, at_rate
-from ...problems import coarse_burgers
+from ...problems import coarse_burgers, rod
 from ...problems.data_sets import data_set
-from ..e01 import inverse
 from .cases import CORRECTOR, ERRORS, EVERY, HEAT, HELD_OUT, TRAINING, UNROLLED, Case, case
 from .design import BATCH, FACTORS, HYBRID, JACOBIAN, SEEDS, USUAL, Row, budgets, rows
 from .oscillators import DURATION, FORCE, LARGEST, LAYERS, NUM_STEPS
@@ -38,7 +37,8 @@ SPEC = Specification(
              "calls_per_update": "solver steps of one sample, a backward sweep as two, mean",
              "diverged_at": "update that could not be made; -1 for none"},
     settings={"data": "of each seed its own", "usual": USUAL, "batch": BATCH, "heat": HEAT,
-              "burgers": coarse_burgers.settings, "rod": inverse.SPEC.settings,
+              "burgers": coarse_burgers.settings,
+              "rod": (rod.NUM_POINTS, rod.NUM_TEST, rod.TEST_SEED, rod.DT, rod.NUM_STEPS, rod.DIFFUSIVITY),
               "oscillators": (LAYERS, FORCE, DURATION, NUM_STEPS, LARGEST, TRAINING, HELD_OUT),
               "corrector": CORRECTOR, "num_steps": UNROLLED, "every": EVERY, "damping": DAMPING},
     checks=tuple(Task(name, CHECK_BUDGET, (0, 1)) for name in (
