@@ -54,7 +54,7 @@ def test_a_case_has_residuals_whose_gradient_is_that_of_its_loss(name):
     plain = torch.cat([g.flatten() for g in torch.autograd.grad(again, list(network.parameters()))])
     assert torch.allclose(loss.double(), again.detach().double(), rtol=1e-4)
     assert torch.allclose(traced, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
-    assert problem.residuals(network)(**batch).shape[1] == trainings.residuals_of(problem)
+    assert problem.residuals(network)(**batch).shape[1] == problem.num_residuals
     assert math.isfinite(trainings.held_out_loss(problem, network, "test")) and problem.error(network) > 0
     other = problem.batches(0, 4)(1)
     first = "x0" if "x0" in batch else "u0"
@@ -94,7 +94,7 @@ def test_every_method_trains_every_case(name, monkeypatch):
     network, spent = trainings.trained(row, 0, 2)
     assert spent["diverged_at"] == -1 and spent["seconds_per_update"] > 0
     assert any(not torch.equal(w, old) for w, old in zip(network.parameters(), problem.network(0).parameters()))
-    size, k = row.batch_size * problem.num_steps, trainings.residuals_of(problem)
+    size, k = row.batch_size * problem.num_steps, problem.num_residuals
     expected = {"Adam": 3, "SGD": 3, "scale-invariant": 1 + 2 * k, "half-inverse": 2 + 2 * k, "Gauss-Newton": 2 + 2 * k,
                 "Levenberg-Marquardt": 3 + 2 * k}
     if row.method == "L-BFGS":

@@ -9,35 +9,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...experiments.spec import Specification, Task
-from ...experiments.trainings import TRAINING_METRICS
-from ...experiments.tuning import Tuning
 from ...problems import ks_shifts as problem
 from . import rows as shared
-from .design import LONGEST, SEEDS, UPDATES, name
-from .mechanism import MECHANISM_METRICS
-
-CHECK_BUDGET = 2  # beyond, rounding has grown
 
 # One rate for all until e11_ks_tuning has run.
 LEARNING_RATES = dict.fromkeys(shared.kinds(), 3e-3)
 
-
-def rows() -> dict[str, shared.Variant]:
-    """Those whose rates are chosen: every kind, with 512 trajectories."""
-    return shared.to_tune()
-
-
-_VARIANTS = shared.variants(LEARNING_RATES)
-SPEC = Specification(
-    id="e11_ks", title="Changed data, Kuramoto-Sivashinsky", chapter="10_generalisation", variants=_VARIANTS,
-    seeds=SEEDS,
-    budgets={key: (0,) if isinstance(row, shared.Alone) else (UPDATES,) for key, row in _VARIANTS.items()},
-    metrics={**problem.metrics, **MECHANISM_METRICS, **TRAINING_METRICS,
-             "seconds_per_step": "time of one step of the roll-outs, for one sample of one seed [s]"},
-    settings={**problem.settings, "longest": LONGEST},
-    checks=(Task(name("hybrid", "ONE", 32), CHECK_BUDGET, (0, 1)),),
-    checked=("error.inside", "one_step.inside", "asked"))
+SPEC = shared.specification("e11_ks", "Changed data, Kuramoto-Sivashinsky", problem, LEARNING_RATES)
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
@@ -54,6 +32,4 @@ def validation_error(row: shared.Variant, seeds: Sequence[int], budget: int) -> 
     return shared.validation_error(problem, row, seeds, budget)
 
 
-TUNING = Tuning(SPEC, rows(), validation_error, "mean relative L2 error over 12 steps, on validation data",
-                budget=400, check=Task(f"{name('hybrid', 'ONE', 512)}, rate 0.001", CHECK_BUDGET, (100, 101)),
-                shared=shared.rate_of)
+TUNING = shared.tuning(SPEC, validation_error, problem)

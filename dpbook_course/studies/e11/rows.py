@@ -1,7 +1,7 @@
 """What the two studies of E11 share: their rows, and how one is computed.   Chapter: 10_generalisation."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,12 +10,28 @@ from torch import Tensor, nn
 from dpbook_utils.history import History
 from dpbook_utils.setups import Setup, train
 
-from ...experiments.trainings import no_training, training_metrics
-from ...experiments.tuning import at_rate
+from ...experiments.spec import Specification, Task
+from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
+from ...experiments.tuning import Tuning, at_rate
 from ...problems.changes import ShiftsProblem
 from ...problems.steps import Persistence
-from .design import CHAINS, DECIDING, LONGEST, REFINED, SETUPS, SIGMAS, SIZES, WIDE, alone, name
-from .mechanism import mechanism
+from .design import (
+    CHAINS,
+    DECIDING,
+    LONGEST,
+    REFINED,
+    SEEDS,
+    SETUPS,
+    SIGMAS,
+    SIZES,
+    UPDATES,
+    WIDE,
+    alone,
+    name,
+)
+from .mechanism import MECHANISM_METRICS, mechanism
+
+CHECK_BUDGET = 2  # beyond, rounding has grown
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,27 @@ def variants(rates: Mapping[str, float]) -> dict[str, Variant | Alone]:
     """All rows of a study: trained ones at their rates, and those without a network."""
     rows = {key: at_rate(row, rates[rate_of(key)]) for key, row in trained().items()}
     return rows | {"persistence": Alone(0)} | {alone(refined): Alone(refined) for refined in REFINED}
+
+
+def specification(id: str, title: str, problem: ShiftsProblem, rates: Mapping[str, float]) -> Specification:
+    """Of the study on one of the problems."""
+    rows = variants(rates)
+    return Specification(
+        id=id, title=title, chapter="10_generalisation", variants=rows, seeds=SEEDS,
+        budgets={key: (0,) if isinstance(row, Alone) else (UPDATES,) for key, row in rows.items()},
+        metrics={**problem.metrics, **MECHANISM_METRICS, **TRAINING_METRICS,
+                 "seconds_per_step": "time of one step of the roll-outs, for one sample of one seed [s]"},
+        settings={**problem.settings, "longest": LONGEST},
+        checks=(Task(name("hybrid", "ONE", DECIDING[0]), CHECK_BUDGET, (0, 1)),),
+        checked=("error.inside", "one_step.inside", "asked"))
+
+
+def tuning(study: Specification, error: Callable, problem: ShiftsProblem) -> Tuning:
+    """Of every kind's learning rate, with 512 trajectories."""
+    return Tuning(study, to_tune(), error,
+                  f"mean relative L2 error over {problem.horizon} steps, on validation data", budget=400,
+                  check=Task(f"{name('hybrid', 'ONE', DECIDING[-1])}, rate 0.001", CHECK_BUDGET, (100, 101)),
+                  shared=rate_of)
 
 
 def chained(problem: ShiftsProblem, row: Variant, networks: nn.Module, refined: int = 1) -> nn.Module:

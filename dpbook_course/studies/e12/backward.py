@@ -18,7 +18,7 @@ from ...experiments.trainings import TRAINING_METRICS, no_training, training_met
 from ...problems import coarse_burgers as problem
 from . import design
 from .design import NOISE, PLACES, TASKS, UPDATES, WEIGHTS, Physics, Trained
-from .instances import Model, by_scale, error, instances, misfit, search, together, viscosity
+from .instances import Model, by_scale, error, instances, misfit, search, solver, together, viscosity
 
 LONGEST = 8  # all draw windows of this length, so that they see the same ones
 FEW = 4  # evaluations of what ``check`` repeats: their rounding has not grown
@@ -60,10 +60,6 @@ def fitted(row: Trained, seeds: Sequence[int], budget: int, progress: bool = Fal
                     problem.windows(seeds, LONGEST, row.setup.batch_size), budget, progress=progress)
     members = [networks.member(i).double().eval().requires_grad_(False) for i in range(len(seeds))]
     return [Model(chain(member)) for member in members], history
-
-
-def solver(row: Physics) -> Model:
-    return Model(problem.refined(row.num_points, row.num_substeps), row.num_points)
 
 
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:

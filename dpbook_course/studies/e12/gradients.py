@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ...experiments.spec import Specification, Task
 from ...problems import coarse_burgers as problem
 from . import design
-from .backward import CHECK_UPDATES, LONGEST, fitted, solver
+from .backward import CHECK_UPDATES, LONGEST, fitted
 from .design import APART, HORIZONS, UPDATES, Physics
-from .instances import Model, fine, together, truths
+from .instances import Model, fine, solver, together, truths
 
 _TRAINED, _PHYSICS = design.trained(), {name: row for name, row in design.physics().items() if name != "fine"}
 CHECKED = "WIG-8, nearly untrained"

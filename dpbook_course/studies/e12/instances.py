@@ -89,10 +89,13 @@ class Model:
         return seen(self.states(x, seen.steps[-1]))
 
 
+def solver(row: design.Physics) -> Model:
+    return Model(problem.refined(row.num_points, row.num_substeps), row.num_points)
+
+
 @functools.cache
 def fine() -> Model:
-    row = design.physics()["fine"]
-    return Model(problem.refined(row.num_points, row.num_substeps), row.num_points)
+    return solver(design.physics()["fine"])
 
 
 @functools.cache

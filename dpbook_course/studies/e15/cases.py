@@ -40,9 +40,10 @@ def measurement() -> nn.Module:
 
 
 class Case(ABC):
-    """``num_steps`` counts the solver's steps of one sample and evaluation."""
+    """``num_steps`` counts the solver's steps of one sample and evaluation, ``num_residuals`` what is left of them."""
 
     num_steps: int
+    num_residuals: int
 
     @abstractmethod
     def network(self, seed: int) -> nn.Module:
@@ -85,6 +86,8 @@ class Case(ABC):
 
 
 class AtRest(Case):
+    num_residuals = 4
+
     def __init__(self, name: str):
         self.name, self.num_steps, self.oscillators = name, NUM_STEPS[name], Oscillators(name)
 
@@ -115,7 +118,7 @@ class AtRest(Case):
 
 
 class Heat(Case):
-    num_steps = rod.NUM_STEPS
+    num_steps, num_residuals = rod.NUM_STEPS, rod.NUM_POINTS
 
     def network(self, seed):
         return ConvResNet(1, 1, 1, **HEAT, seed=seed)
@@ -145,7 +148,7 @@ class Heat(Case):
 
 
 class Corrector(Case):
-    num_steps = UNROLLED
+    num_steps, num_residuals = UNROLLED, UNROLLED * coarse_burgers.num_points
 
     def network(self, seed):
         return ConvResNet(1, 1, 1, **CORRECTOR, conditions={"viscosity": coarse_burgers.condition}, seed=seed)

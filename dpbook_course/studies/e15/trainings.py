@@ -104,7 +104,7 @@ def updates(row: Row, problem: Case, network: nn.Module, budget: int, batches: C
 
         def with_jacobian(batch: dict) -> float:
             update(**batch)
-            return steps * (forward + BACKWARD * residuals_of(problem))
+            return steps * (forward + BACKWARD * problem.num_residuals)
 
         return with_jacobian
     if row.method == "L-BFGS":
@@ -112,10 +112,10 @@ def updates(row: Row, problem: Case, network: nn.Module, budget: int, batches: C
     optimizer = (torch.optim.SGD(network.parameters(), lr=row.rate, momentum=0.9) if row.method == "SGD"
                  else torch.optim.Adam(network.parameters(), lr=row.rate))
     schedule = cosine(optimizer, budget)
-    gradients = problem.gradients(network, batches(0))
-    if row.method == "scale-invariant":
-        gradients = scale_invariant(problem, network, batches(0))
-    backward = BACKWARD * (residuals_of(problem) if row.method == "scale-invariant" else 1)
+    is_physics = row.method == "scale-invariant"  # which is inverted
+    gradients = (scale_invariant(problem, network, batches(0)) if is_physics
+                 else problem.gradients(network, batches(0)))
+    backward = BACKWARD * (problem.num_residuals if is_physics else 1)
 
     def first_order(batch: dict) -> float:
         if not torch.isfinite(gradients(batch)).all():
@@ -125,11 +125,6 @@ def updates(row: Row, problem: Case, network: nn.Module, budget: int, batches: C
         return steps * (1 + backward)
 
     return first_order
-
-
-def residuals_of(problem: Case) -> int:
-    """How many residuals a sample has."""
-    return {"heat": 32, "corrector": UNROLLED * 32}.get(type(problem).__name__.lower(), 4)
 
 
 def fixed_batch(row: Row, problem: Case, network: nn.Module, batch: dict, steps: int) -> Callable[[dict], float]:
