@@ -9,6 +9,7 @@ from . import steps as steps
 from . import wake_flow as wake_flow
 from . import wake_metrics as wake_metrics
 from .coarse import coarse_burgers as coarse_burgers
+from .control import burgers_control as burgers_control
 from .forced import forced_burgers as forced_burgers
 from .frames import ks_history as ks_history
 from .ks import kuramoto_sivashinsky as kuramoto_sivashinsky
