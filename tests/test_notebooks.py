@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES, MAX_COLUMNS = 14, 78  # of a cell that fits the page and the eye; about 12 lines is the aim
 LONGEST = 70  # cells
 LESSONS = dict.fromkeys(("03_unrolling", "07_noise", "09_choosing_the_numerics", "10_generalisation",
-                         "11_forward_and_inverse", "13_foreign_solvers", "14_better_updates"),
+                         "11_forward_and_inverse", "12_control", "13_foreign_solvers", "14_better_updates"),
                         (50, 350))  # cells and lines of code
 ALIVE = re.compile(r"course\.(explore|web\.train|Playground)\(")  # what a reader can play with at once
 BEGINS_ALIVE = {"01_physics_as_loss", "03_unrolling", "04_coupling", "06_long_horizons", "07_noise"}
