@@ -197,3 +197,25 @@ def test_the_spread_over_sets_is_told_from_that_over_seeds():
     assert np.allclose(apart.seeds, 0.1, rtol=1) and (apart.sets > 0.4).all()
     assert "8 spread more over the sets than over the seeds of one set, 8 of them by more" in sources.in_words(apart)
     assert sources.in_words(sources.spreads([])).startswith("No comparison has been repeated")
+
+
+def test_what_the_further_sets_say_is_told_from_what_the_first_one_said():
+    """Six seeds of the first set, and twelve further sets with a seed each, read by themselves."""
+    def effect(name: str, first: float, further: float, noise: float = 0.01) -> Effect:
+        apart = np.linspace(-noise, noise, 12) + further
+        alike = np.linspace(-noise, noise, 6) + first
+        return Effect(name, 1, 1, 1, "as claimed", sets=13, numbers=(float(np.median(alike)), *apart),
+                      alike=tuple(alike), question=RATIO)
+
+    effects = (effect("same", -0.3, -0.2), effect("turned", -0.3, 0.3), effect("equal", 0.3, 0.0),
+               effect("wide", -0.1, -0.1, 1.0), Effect("on one set", 1, 1, 1, "as claimed"))
+    table = sources.repeated([Verdict("undecided", effects, 13, "")])
+    assert dict(table["first"]) == {"same": "as claimed", "turned": "as claimed", "equal": "the other way",
+                                    "wide": "undecided"}
+    assert dict(table["further"]) == {"same": "as claimed", "turned": "the other way", "equal": "no difference",
+                                      "wide": "undecided"}
+    assert "Of 4 comparisons" in sources.replicated(table) and "3 were decided" in sources.replicated(table)
+    assert "1 of these read the same again, and 1 the opposite way" in sources.replicated(table)
+    counts = sources.replication(table)
+    assert counts.to_numpy().sum() == 4 and counts.loc["as claimed", "the other way"] == 1
+    assert sources.replicated(sources.repeated([])).startswith("No comparison has enough")
