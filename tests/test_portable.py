@@ -62,10 +62,10 @@ def test_what_is_stored_is_of_every_setting_and_profile():
         assert rows[f"profile {name}"]["KS, 1 step"][0] > 0.5
 
 
-@pytest.mark.parametrize("profile", ["amd", "fft"])
-def test_gradients_identities_and_checks_hold_on_another_processor(profile):
-    assert portable.run(profile, [*QUICK, *(f"tests/test_checks.py::test_the_code_gives_what_is_stored[{name}]"
-                                            for name in CHECKED)])
+def test_gradients_identities_and_checks_hold_on_another_processor():
+    """On the one that differs most: another Fourier transform, old instructions, two threads and no compiler."""
+    assert portable.run("fft", [*QUICK, *(f"tests/test_checks.py::test_the_code_gives_what_is_stored[{name}]"
+                                          for name in CHECKED)])
 
 
 def test_a_failure_under_one_profile_is_reported(monkeypatch, capsys):
