@@ -10,11 +10,11 @@ HYBRID = "corrector"
 CASES = (*INVERSE, HYBRID)
 
 # What ``setup.learning_rate`` = 1 stands for: the learning rate, or the damping at the start. The tuning tries the same
-# five factors for each method. The published rate of half-inverse gradients, 1, is that of a loss that is averaged over
+# six factors for each method. The published rate of half-inverse gradients, 1, is that of a loss that is averaged over
 # 32 samples: 1/32 here, where the residuals of a batch are not.
 USUAL = {"Adam": 3e-3, "SGD": 3e-3, "L-BFGS": 1.0, "scale-invariant": 3e-3, "half-inverse": 0.03, "Gauss-Newton": 0.1,
          "Levenberg-Marquardt": 1e-2}
-FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 PLAIN = ("Adam", "SGD")
 JACOBIAN = ("half-inverse", "Gauss-Newton", "Levenberg-Marquardt")
 BETTER = ("L-BFGS", "scale-invariant", *JACOBIAN)
