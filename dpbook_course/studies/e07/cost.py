@@ -54,7 +54,7 @@ _VARIANTS = {"supervised": Variant("supervised", 1),
              **{f"{way}, m={m}": Variant(way, m) for way, horizons in HORIZONS.items() for m in horizons}}
 SPEC = Specification(
     id="e07_cost", title="Time and memory of long horizons", chapter="06_long_horizons", variants=_VARIANTS,
-    seeds=(0, 1, 2, 3, 4, 5), budgets=dict.fromkeys(_VARIANTS, (0,)),
+    seeds=tuple(range(12)), budgets=dict.fromkeys(_VARIANTS, (0,)),
     metrics={"time": "median processor time of loss and gradient [s]",
              "relative": "the same, divided by that of supervised training in turn with it: median of the ratios",
              "memory": "peak memory of loss and gradient, above that of the set-up [MB]; NaN where it is not known",
