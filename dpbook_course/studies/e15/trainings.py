@@ -19,14 +19,19 @@ from ...experiments.tuning import Tuning, at_rate
 from ...problems import coarse_burgers, rod
 from ...problems.data_sets import data_set
 from .cases import CORRECTOR, ERRORS, EVERY, HEAT, HELD_OUT, TRAINING, UNROLLED, Case, case
-from .design import BATCH, FACTORS, HYBRID, JACOBIAN, SEEDS, USUAL, Row, budgets, rows
+from .design import BATCH, FACTORS, HYBRID, JACOBIAN, SEEDS, USUAL, Row, budgets, methods, rows
 from .oscillators import DURATION, FORCE, LARGEST, LAYERS, NUM_STEPS
 
 CHECK_BUDGET = 4
 BACKWARD = 2  # what a backward sweep counts
 DAMPING = 1e-3  # of the inverse physics, in units of the mean of sigma^2
 
-LEARNING_RATES = dict.fromkeys(rows(), 1.0)  # in units of design.USUAL
+# The best of the six, in units of design.USUAL, in the order of its methods; a corrector has no scale-invariant update.
+_BEST = {"linear oscillators": (10.0, 3.0, 10.0, 10.0, 3.0, 10.0, 0.3),
+         "nonlinear oscillators": (10.0, 1.0, 10.0, 0.1, 3.0, 0.3, 10.0),
+         "heat": (3.0, 1.0, 3.0, 3.0, 3.0, 0.3, 30.0), HYBRID: (1.0, 30.0, 10.0, 10.0, 1.0, 3.0)}
+LEARNING_RATES = {f"{name}, {method}": rate for name, best in _BEST.items()
+                  for method, rate in zip(methods(name), best)}
 
 _VARIANTS = {name: at_rate(row, LEARNING_RATES[name]) for name, row in rows().items()}
 SPEC = Specification(
