@@ -24,4 +24,5 @@ from .weights.loading import trained as trained
 
 # To play with
 from .explorer import Playground as Playground
+from .explorer import compare as compare
 from .explorer import explore as explore

@@ -1,4 +1,4 @@
-"""Errors against steps as a still picture, for pages and notebooks without scripts."""
+"""Still pictures, for pages and notebooks without scripts: errors against steps, and the seeds of some rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,6 +42,37 @@ def curves(lines: Mapping[str, Sequence[float]], label: str) -> str:
     ends = "; ".join(f"{name}: {values[0]:.3g} at first, {values[-1]:.3g} at the end" for name, values in lines.items())
     return (f'<svg role="img" aria-label="{escape(ends)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
             f'{"".join(parts)}</svg>')
+
+
+def dots(rows: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]], label: str) -> str:
+    """An SVG with a line for each row: its values, their mean and its interval, over a logarithmic axis.
+
+    Args:
+        rows: ``{name: (values, (mean, low, high))}``; what is not finite is not drawn.
+        label: of the axis.
+    """
+    known = [y for values, mean in rows.values() for y in (*values, *mean) if 0 < y < math.inf]
+    low, high = math.log10(min(known)), math.log10(max(known))
+    left, height = 12 + 7 * max(map(len, rows)), 18 * len(rows) + 40
+    width = left + 300
+
+    def x(value: float) -> float:
+        return left + 10 + (math.log10(value) - low) / (high - low or 1) * 270
+
+    parts = [_text(x(y), height - 22, f"{y:.3g}", "middle") for y in (min(known), max(known))]
+    parts.append(_text(left + 145, height - 6, label, "middle"))
+    for k, (name, (values, interval)) in enumerate(rows.items()):
+        y = 12 + 18 * k
+        seeds = "".join(f"M{x(value):.0f},{y}h0" for value in values if value < math.inf)
+        parts.append(f'<path d="{seeds}" stroke="currentColor" stroke-opacity="0.4" stroke-width="6" '
+                     'stroke-linecap="round"/>')
+        mean, *limits = (x(value) if value > 0 else math.nan for value in interval)
+        ends = [mean, mean] if math.isnan(limits[0]) else limits
+        parts += [f'<path d="M{ends[0]:.1f},{y}H{ends[1]:.1f}M{mean:.1f},{y - 6}v12" stroke="{STYLES[0][0]}" '
+                  'stroke-width="2"/>', _text(left, y + 4, name, "end")]
+    told = "; ".join(f"{name}: {interval[0]:.3g}" for name, (_, interval) in rows.items())
+    return (f'<svg role="img" aria-label="{escape(f"{label}, geometric means: {told}")}" '
+            f'viewBox="0 0 {width} {height}" width="{width}">{"".join(parts)}</svg>')
 
 
 def _path(values: Sequence[float], x, y) -> str:
