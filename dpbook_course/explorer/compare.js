@@ -7,7 +7,7 @@ const SAID = { "as claimed": "smaller", "the other way": "larger", "no differenc
 function marks({ from, to }, most) {
     const lowest = Math.floor(Math.log10(from)), powers = Array.from({ length: Math.ceil(Math.log10(to)) - lowest + 1 }, (_, k) => lowest + k);
     const inside = digits => powers.flatMap(k => digits.map(digit => Number(`${digit}e${k}`))).filter(x => from <= x && x <= to);
-    const found = [[1, 2, 5], [1, 3], [1]].map(inside).find(one => one.length <= most) || inside([1]);
+    const found = [[1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map(inside).find(one => one.length <= most) || inside([1]);
     if (found.length > 1) return found.filter((_, k) => k % Math.ceil(found.length / most) === 0);
     const step = 10 ** Math.floor(Math.log10((to - from) / 2)), wide = step * ([1, 2, 5].find(n => (to - from) / step / n <= most) || 10);
     return Array.from({ length: most }, (_, k) => Number(((Math.ceil(from / wide) + k) * wide).toPrecision(6))).filter(x => x <= to);
@@ -144,7 +144,7 @@ class Comparison {
         this.all.draw(drawn.map(row => ({ key: row.name, name: label(row), side: row === a ? "A" : row === b ? "B" : "",
             points: row.values[measure], mean: means.get(row) })), { label: `${state.measure}${unit ? ` ${unit[0]}` : ""}${left ? `; ${left} more rows` : ""}` },
             drawn.map(row => `${label(row)}: ${show(means.get(row)[0])}`).join("; "));
-        this.ratio.draw([{ name: "A / B", side: "A", points: found.pairs.map(([, log]) => Math.exp(log)), mean: found.ratio }],
+        this.ratio.draw([{ name: "A / B", side: "", points: found.pairs.map(([, log]) => Math.exp(log)), mean: found.ratio }],
             { label: "ratio; 1: equal", lines: [1] }, this.status.textContent);
         this.table.replaceChildren(make("tr", {}, ...["row", "mean", "95 % interval", "seeds"].map(name => make("th", { scope: "col" }, name))),
             ...drawn.map(row => {

@@ -158,7 +158,8 @@ class Comparison:
                 "Repeat": f"python -m dpbook_course.experiments run {self.spec.id}"}
 
     def _repr_html_(self) -> str:
-        title = f"Ask the data: {self.spec.title}"
+        done, total = len(self.rows), sum(map(len, self.spec.budgets.values()))
+        title = f"Ask the data: {self.spec.title}{f' ({done} of {total} rows so far)' if 1 < done < total else ''}"
         if not self.measures:
             return (f'<div class="explorer compare"><style>{style()}</style><p class="title">{html.escape(title)}</p>'
                     f"<p>{html.escape(self.missing())}</p></div>")
