@@ -126,6 +126,7 @@ def test_it_opens_with_what_is_asked_for_and_passes_over_what_is_not_stored():
     rows = {"a": [3.0] * 6, "b": [2.0] * 6, "c": [1.0] * 6, "zero": [0.0] * 6}
     assert comparison(rows).opening == {"measure": "error", "budget": "largest", "rows": "", "a": "c", "b": "b"}
     assert comparison(rows, a="b", b="a").opening["b"] == "a"
+    assert replace(comparison(rows), start={"rows": "A"}).opening["a"] == "a"  # the row with that word
     assert comparison(rows, a="b").opening["b"] == "c" and comparison(rows, a="zero").opening["a"] == "c"
 
 
@@ -142,8 +143,8 @@ def test_what_cannot_be_asked_is_refused():
 
 def test_without_results_it_says_how_to_get_them(tmp_path):
     made = compare("e12", root=tmp_path)
-    assert made.summary() == ("Not computed yet: no rows of e12 are stored, and two are needed. Compute them: "
-                              "python -m dpbook_course.experiments run e12")
+    assert made.summary() == (f"Not computed yet: 0 of {made.num_rows} rows of e12 are stored, and a comparison needs "
+                              "two. Compute them: python -m dpbook_course.experiments run e12")
     assert "<script" not in made._repr_html_() and "Ask the data: " in made._repr_html_()
 
 

@@ -25,7 +25,7 @@ class Dots extends Plot {
         const known = rows.flatMap(row => finite([...row.points, ...row.mean])).concat(axis.lines || []);
         const [low, high] = [Math.min(...known), Math.max(...known)], room = (high / low) ** 0.04 * 1.005;
         Object.assign(this.x, { from: low / room, to: high * room });
-        const longest = LETTER * Math.max(...rows.map(row => row.name.length)), beside = longest < this.width / 2.2;
+        const longest = 6.8 * (3 + Math.max(...rows.map(row => row.name.length))), beside = longest < this.width / 2;
         const step = beside ? 18 : 34, bottom = 6 + step * rows.length;
         Object.assign(this, { left: beside ? 8 + longest : 8, height: bottom + 36 });
         this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);

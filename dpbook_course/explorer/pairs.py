@@ -29,7 +29,7 @@ from ..experiments.spec import Specification
 from . import still
 from .static import _text, framed, style
 
-MOST = 80_000  # characters of the numbers on a page; measures beyond it are left out, and the figure says so
+MOST = 70_000  # characters of the numbers on a page; measures beyond it are left out, and the figure says so
 LARGEST, PLACES = "largest", ("the smallest", "the second", "the third", "the fourth")
 
 Row = tuple[str, int]
@@ -68,6 +68,11 @@ class Comparison:
     def rows(self) -> list[Row]:
         return list(self.parts)
 
+    @property
+    def num_rows(self) -> int:
+        """Of the study when it has been run to its end."""
+        return sum(map(len, self.spec.budgets.values()))
+
     @cached_property
     def budgets(self) -> dict[str, tuple[str, list[Row]]]:
         """``{value: (text, rows)}``: the largest of each; then those that most rows share or, where hardly two have the
@@ -92,15 +97,19 @@ class Comparison:
     def measures(self) -> dict[str, dict[Row, pandas.Series]]:
         """``{metric: {row: values by seed}}`` of the single numbers that a ratio can be taken of, infinite where a seed
         is lost. Rows with values that are not positive are left out, and metrics that most rows lack."""
-        found, size = {}, 0
-        for metric in self.spec.metrics if self.rows else ():
-            if self.frame[metric].dtype == object or self.frame[metric].nunique() < 2:
-                continue
-            values = {row: judged(part, *row, metric).sort_index() for row, part in self.parts.items()}
+        numbers = [name for name in self.spec.metrics if self.rows and self.frame[name].dtype != object
+                   and self.frame[name].nunique() > 1]
+        tables, found, size = {}, {}, 0
+        for row, part in self.parts.items():
+            alive = judged(part.assign(alive=1.0), *row, "alive")  # infinite for a training that diverged
+            tables[row] = part[numbers].set_axis(alive.index).mul(alive, axis=0).sort_index()
+        for metric in numbers:
+            values = {row: table[metric] for row, table in tables.items()}
             kept = {row: x for row, x in values.items() if np.isfinite(x).any() and (x[np.isfinite(x)] > 0).all()}
-            size += sum(len(f"{x},") for series in kept.values() for x in series)
-            if 2 * len(kept) > len(self.rows) > 1 and (size < MOST or not found):
-                found[metric] = kept
+            if 2 * len(kept) > len(self.rows) > 1:
+                size += sum(len(f"{x},") for series in kept.values() for x in series)
+                if size < MOST or not found:
+                    found[metric] = kept
         return found
 
     def shown(self, measure: str, budget: str) -> dict[Row, SeedMean]:
@@ -118,6 +127,8 @@ class Comparison:
         if asked["budget"] not in self.budgets:
             asked["budget"] = LARGEST
         names = [name for name, _ in self.shown(asked["measure"], asked["budget"])]
+        words = asked["rows"].lower().split()
+        names.sort(key=lambda name: not all(word in name.lower() for word in words))  # the wanted ones first
         for side, other in ("ab", "ba"):
             if asked.get(side) not in names:
                 asked[side] = next((name for name in names if name != asked.get(other)), "")
@@ -144,9 +155,9 @@ class Comparison:
                 "source": self.source()}
 
     def source(self) -> dict[str, str]:
-        done, total = len(self.rows), sum(map(len, self.spec.budgets.values()))
         left = [name for name in self.spec.metrics if name not in self.measures]
-        return {"Experiment": f"{self.spec.id}: {self.spec.title}; {done} of {total} rows are stored",
+        return {"Experiment": f"{self.spec.id}: {self.spec.title}; {len(self.rows)} of {self.num_rows} rows are "
+                              "stored",
                 "Intervals": "95 %, Student's t on logarithms, of the seeds or, where there are six sets of data or "
                              "more, of the sets",
                 "Readings": "smaller or larger: an exact test on ranks (Wilcoxon) has p < 0.05 on that side, and the "
@@ -158,8 +169,8 @@ class Comparison:
                 "Repeat": f"python -m dpbook_course.experiments run {self.spec.id}"}
 
     def _repr_html_(self) -> str:
-        done, total = len(self.rows), sum(map(len, self.spec.budgets.values()))
-        title = f"Ask the data: {self.spec.title}{f' ({done} of {total} rows so far)' if 1 < done < total else ''}"
+        so_far = f" ({len(self.rows)} of {self.num_rows} rows so far)" if 1 < len(self.rows) < self.num_rows else ""
+        title = f"Ask the data: {self.spec.title}{so_far}"
         if not self.measures:
             return (f'<div class="explorer compare"><style>{style()}</style><p class="title">{html.escape(title)}</p>'
                     f"<p>{html.escape(self.missing())}</p></div>")
@@ -172,8 +183,8 @@ class Comparison:
                       _text("compare.css"), picture=picture)
 
     def missing(self) -> str:
-        return (f"Not computed yet: {len(self.rows) or 'no'} rows of {self.spec.id} are stored, and two are needed. "
-                f"Compute them: python -m dpbook_course.experiments run {self.spec.id}")
+        return (f"Not computed yet: {len(self.rows)} of {self.num_rows} rows of {self.spec.id} are stored, and a "
+                f"comparison needs two. Compute them: python -m dpbook_course.experiments run {self.spec.id}")
 
     def summary(self) -> str:
         """What a reader without scripts gets."""
