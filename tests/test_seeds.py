@@ -40,6 +40,13 @@ def test_a_ratio_pairs_the_seeds_also_if_they_are_stored_in_another_order():
     assert course.ratio(frame, "ONE", "WIG-3", 100, budget_b=200).seeds == pytest.approx([4.0] * 6)
 
 
+def test_what_has_seeds_without_a_training_is_paired_by_them():
+    """Such as a scheme alone, of which each seed has states of its own; a baseline is one number."""
+    frame = pandas.concat([FRAME, pandas.DataFrame(rows("alone", 0, 2 * ERRORS, WHOLE))])
+    assert course.ratio(frame, "ONE", "alone", 100, budget_b=0).seeds == pytest.approx([0.5] * 6)
+    assert course.ratio(frame, "alone", "ONE", 0, budget_b=100).seeds == pytest.approx([2.0] * 6)
+
+
 def test_a_baseline_is_one_number_for_all_seeds():
     expected = paired_ratio(np.full(6, 3.0), ERRORS)
     assert course.ratio(FRAME, "P", "ONE", 0, budget_b=100) == expected

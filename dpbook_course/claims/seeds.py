@@ -15,7 +15,7 @@ import numpy as np
 import pandas
 
 from .effects import PairedRatio, geometric_mean_interval, log_ratios, lost, ratio_of
-from .findings import common_seeds, for_each_seed, judged, per_seed, units
+from .findings import common_seeds, first_set, for_each_seed, judged, per_seed, units
 
 NO_PAIRS = PairedRatio(math.nan, math.nan, math.nan, 0, 0, 1.0, 0, 0)
 
@@ -58,8 +58,8 @@ def ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str = "e
     """The metric of variant ``a`` divided by that of ``b``, seed by seed.
 
     Args:
-        budget: of a, and of b unless ``budget_b`` is another one. At budget 0 stands a baseline: one number, which is
-            paired with every seed of the other side.
+        budget: of a, and of b unless ``budget_b`` is another one. A baseline, at budget 0, is one number, or one per
+            set of data: it is paired with every seed of the other side. What has seeds there is paired by them.
         last_finite: take a training that diverged with its last finite weights instead of counting it as lost.
 
     Returns:
@@ -74,7 +74,7 @@ def ratio(frame: pandas.DataFrame, a: str, b: str, budget: int, metric: str = "e
     if any(values.empty for values in sides):
         return NO_PAIRS
     for n, this, other in ((budgets[0], 0, 1), (budgets[1], 1, 0)):
-        if n == 0 and budgets[other] != 0:
+        if n == 0 and budgets[other] != 0 and len(first_set(sides[this])) == 1:
             sides[this] = for_each_seed(sides[this], sides[other])
     sides = common_seeds(*sides)
     if sides[0].empty:

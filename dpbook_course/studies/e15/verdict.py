@@ -56,13 +56,13 @@ def decide(frames: Mapping[str, pandas.DataFrame]) -> Verdict:
     main = better(frame, HYBRID, "Levenberg-Marquardt", "time")
     return conclude([inverse, hybrid], [inverse, hybrid], "the largest cost that the budgets of both reach",
                     shown=shown, main=main if main.num_seeds else None,
-                    note="Every method had five trials of its rate or damping.")
+                    note="Every method had six trials of its rate or damping.")
 
 
 CLAIMS = {"C26": Claim(
     "C26", STATEMENTS["C26"].text, "14_better_updates", ("e15",),
     "Better updates than plain gradients are L-BFGS, Gauss-Newton, Levenberg-Marquardt, half-inverse gradients and, "
-    "on inverse problems, the scale-invariant physics update; the plain one is Adam. Each has five trials of its rate"
+    "on inverse problems, the scale-invariant physics update; the plain one is Adam. Each has six trials of its rate"
     " or damping on validation data, and is then trained from twelve seeds, each with data of its own. A method is "
     "better on a case if its held-out loss is smaller than Adam's both at equal time and at an equal number of solver"
     " calls, in which a backward sweep counts as two. The claim holds on the inverse problems if on each of the three"
