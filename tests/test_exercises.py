@@ -126,7 +126,7 @@ class NotASolver(nn.Module):
     (PartlyDetached, False, "respect to the state"), (DetachedSpeed, False, "respect to the speed"),
     (Forgetful, False, "result of step is None; give"), (Upwind(32, 1.0, 0.01), False, "the class itself"),
     (Branching, False, "cannot be recorded"), (Shorter, False, "the result of step is a tensor of shape (2, 1, 31)"),
-    (WithoutAxes, False, "cannot be built and called"), (NoParameter, False, "missing a required argument: 'speed'"),
+    (WithoutAxes, False, "cannot be built and called"), (NoParameter, False, "argument: 'speed'; give it"),
     (NotASolver, False, "does not inherit")])
 def test_advection_solver(make_solver, right, hint):
     feedback = check_advection_solver(make_solver)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields, replace
+from inspect import cleandoc
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_the_fingerprint_is_the_same_in_every_process():
 
 @pytest.mark.parametrize("kind", [Specification, Experiment, Tuning])
 def test_what_a_study_states_is_explained_field_by_field(kind):
-    explained = " ".join(re.findall(r"^        ([\w, ]+): ", kind.__doc__, re.MULTILINE))
+    explained = " ".join(re.findall(r"^    ([\w, ]+): ", cleandoc(kind.__doc__), re.MULTILINE))
     assert {field.name for field in fields(kind)} <= set(re.findall(r"\w+", explained))
 
 

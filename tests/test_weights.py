@@ -158,7 +158,7 @@ def test_a_training_is_stored_once_and_goes_on_where_it_was(tiny, tmp_path, caps
         card, weights = files.read(replace(MADE_UP, seed=seed).path(tmp_path))
         assert (card.seed, card.error, card.short_error, card.together) == (seed, seed + 0.5, 1.0, (0, 1))
         assert all(torch.equal(value, weights[name]) for name, value in network(seed).state_dict().items())
-        assert card.provenance["threads"] == 1 and card.provenance["versions"]["torch"] == torch.__version__
+        assert card.provenance["threads"] == 1 and torch.__version__.startswith(card.provenance["versions"]["torch"])
     assert "e04, ONE, 1500 updates" in (said := capsys.readouterr().out) and "the study's record: " in said
     assert training.train("E04", "ONE", tmp_path) == [] and len(tiny) == 1
     kept_as_it_is = MADE_UP.path(tmp_path).read_bytes()
