@@ -1,6 +1,7 @@
 """Made-up explorers, small and quick, for the tests: the numbers say what they belong to. And pages for all figures."""
 
 import importlib.util
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,26 @@ def page(*shown, head: str = "", body: str = "", protected: bool = True) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<meta name="color-scheme" content="light dark">{head}</head><body>{body}{outputs}</body></html>')
     return extension("finished_pages").protected(text) if protected else text
+
+
+@contextmanager
+def visits(browser, path: Path, ready: str, **usual):
+    """``visit(made, address, **options)``: its page, once ``ready`` is there, which asks for nothing and complains of
+    nothing."""
+    pages, complaints = [], []
+
+    def visit(made, address: str = "", **options):
+        path.write_text(page(made), encoding="utf-8")
+        opened = browser.new_page(**{**usual, **options})
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.on("console", lambda message: complaints.append(message.text))
+        opened.on("request", lambda request: complaints.append(request.url) if path.name not in request.url else None)
+        opened.goto(path.as_uri() + address)
+        opened.wait_for_selector(ready)
+        pages.append(opened)
+        return opened
+
+    yield visit
+    assert complaints == []
+    for opened in pages:
+        opened.close()

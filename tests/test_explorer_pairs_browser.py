@@ -2,13 +2,12 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from explorer_samples import INSERT
+from explorer_samples import INSERT, visits
 from explorer_samples import page as page_of
 from pairs_samples import comparison
 from playwright.sync_api import expect
 
 import dpbook_course as course
-from dpbook_course.explorer.pairs import Comparison
 
 ROWS = {"a": [1.0, 1.1, 1.2, 1.0, 1.1, 1.2], "b, wide": [2.0, 2.2, 2.4, 2.0, 2.2, 2.5], "c": [2.0] * 6, "P": [4.0],
         "few": [3.0, 3.0], "gone": [8.0] * 5 + [float("inf")], "zero": [0.0] * 6}
@@ -16,25 +15,11 @@ ROWS = {"a": [1.0, 1.1, 1.2, 1.0, 1.1, 1.2], "b, wide": [2.0, 2.2, 2.4, 2.0, 2.2
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """``opened(comparison, address, **options)``: its page, which asks for nothing and complains of nothing."""
-    pages, complaints = [], []
-
-    def visit(made: Comparison | None = None, address: str = "", **options):
-        path = tmp_path / "page.html"
-        path.write_text(page_of(made or comparison(ROWS, (10, 20), budget="10")), encoding="utf-8")
-        page = browser.new_page(**{"viewport": {"width": 390, "height": 844}, **options})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("request", lambda request: complaints.append(request.url) if "page.html" not in request.url else None)
-        page.goto(path.as_uri() + address)
-        page.wait_for_selector(".compare[data-ready]")
-        pages.append(page)
-        return page
-
-    yield visit
-    assert complaints == []
-    for page in pages:
-        page.close()
+    """``opened(comparison, address, **options)``: without one, that of ROWS."""
+    with visits(browser, tmp_path / "page.html", ".compare[data-ready]",
+                viewport={"width": 390, "height": 844}) as visit:
+        yield lambda made=None, address="", **options: visit(made or comparison(ROWS, (10, 20), budget="10"), address,
+                                                             **options)
 
 
 def control(page, name):

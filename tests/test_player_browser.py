@@ -3,33 +3,16 @@
 import re
 
 import pytest
-from explorer_samples import page as page_of
+from explorer_samples import visits
 from player_samples import player
 from playwright.sync_api import expect
-
-from dpbook_course.explorer.player import Player
 
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """``opened(player, address)``: its page, which asks for nothing and complains of nothing."""
-    pages, complaints = [], []
-
-    def visit(made: Player, address: str = ""):
-        path = tmp_path / "page.html"
-        path.write_text(page_of(made), encoding="utf-8")
-        page = browser.new_page(viewport={"width": 400, "height": 900})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if "page.html" not in request.url else None)
-        page.goto(path.as_uri() + address)
-        page.wait_for_selector(".player canvas[aria-label]")
-        pages.append(page)
-        return page
-
-    yield visit
-    assert complaints == []
-    for page in pages:
-        page.close()
+    with visits(browser, tmp_path / "page.html", ".player canvas[aria-label]",
+                viewport={"width": 400, "height": 900}) as visit:
+        yield visit
 
 
 def test_keys_move_the_time_and_all_views_follow(opened):
