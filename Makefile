@@ -47,7 +47,8 @@ notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
 
 pages: $(READY) chromium  ## the book in short mode, its pages and a real browser on them
 	@DPBOOK_MODE=short $(BUILD) --output $(SHORT); built=$$?; \
-	    DPBOOK_HTML=$(SHORT)/_build/html $(PYTEST) $(PAGES) && exit $$built
+	    DPBOOK_HTML=$(SHORT)/_build/html $(PYTEST) -n logical --maxprocesses 4 --dist worksteal --durations=10 $(PAGES) && \
+	    exit $$built
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -16,6 +16,7 @@ from .claims.seeds import interval as interval
 from .claims.seeds import ratio as ratio
 from .claims.seeds import stacked as stacked
 from .experiments import outcomes as outcomes
+from .experiments.tasks import complete as complete
 from .experiments.tasks import measured as measured
 
 # Trained networks

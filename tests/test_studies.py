@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dpbook_course import studies
-from dpbook_course.experiments import tasks
+from dpbook_course.experiments import results, tasks
+from dpbook_course.experiments.spec import Experiment, Specification
 
 ROOT = Path(__file__).parents[1]
 INIT = """from ...experiments.spec import Experiment
@@ -151,3 +152,15 @@ def test_the_verdicts_of_other_studies_stand(copy):
     assert done.returncode == 1 and "\nC09  " in done.stdout and "C26  undecided" in done.stdout
     assert ("C26 of e98 cannot be judged: dpbook_course/studies/e98/verdict.py, line 7: KeyError: 'eror', in `return"
             in done.stderr)
+
+
+def test_a_study_is_complete_when_every_row_is_stored_at_every_budget(tmp_path, monkeypatch):
+    spec = Specification(id="e99", title="", chapter="03_unrolling", variants={"a": 1, "b": 2}, seeds=(0,),
+                         budgets={"a": (10,), "b": (10, 20)}, metrics={"error": ""}, settings={})
+    toy = Experiment(spec, lambda variant, seeds, budget: {"error": [1.0]})
+    monkeypatch.setattr(tasks, "find", lambda experiment: toy)
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    for task in spec.tasks():
+        assert tasks.complete("e99") is None
+        results.save(tasks.compute(toy, *task))
+    assert sorted(zip(tasks.complete("e99").variant, tasks.complete("e99").budget)) == [("a", 10), ("b", 10), ("b", 20)]

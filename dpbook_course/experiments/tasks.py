@@ -112,6 +112,18 @@ def measured(experiment: str) -> pandas.DataFrame:
     return results.frame(find(experiment).spec)
 
 
+def complete(experiment: str) -> pandas.DataFrame | None:
+    """What ``measured`` gives, of a study of which every row is stored at every budget; further sets of data may follow.
+    None of one that still lacks a row.
+
+    Raises: LookupError for an unknown id, StudyError for a study that cannot be used.
+    """
+    spec = find(experiment).spec
+    stored = stored_seeds(results.load(spec)[0])
+    rows = ((variant, budget) for variant, budgets in spec.budgets.items() for budget in budgets)
+    return results.frame(spec) if all(row in stored for row in rows) else None
+
+
 class Status(NamedTuple):
     """What is stored of a study: finished tasks, all tasks, the fewest seeds of a finished one, refused files."""
 
