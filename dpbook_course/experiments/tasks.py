@@ -113,7 +113,7 @@ def measured(experiment: str) -> pandas.DataFrame:
 
 
 def complete(experiment: str) -> pandas.DataFrame | None:
-    """What ``measured`` gives, of a study of which every row is stored at every budget; further sets of data may follow.
+    """What ``measured`` gives, of a study of which every row is stored at every budget; further data sets may follow.
     None of one that still lacks a row.
 
     Raises: LookupError for an unknown id, StudyError for a study that cannot be used.
