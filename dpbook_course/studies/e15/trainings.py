@@ -195,5 +195,5 @@ def cost(variant: str, budget: int) -> float:
     return budget / budgets(row)[-1] * (2 if row.case == HYBRID else 1)
 
 
-TUNING = Tuning(SPEC, rows(), validation_error, "loss on validation data", budget=lambda row: budgets(row)[1],
+TUNING = Tuning(SPEC, rows(), validation_error, "loss on validation data", budget=lambda row: budgets(row)[-1],
                 check=Task(f"{HYBRID}, Adam, rate 1", CHECK_BUDGET, (100, 101)), grid=FACTORS)
