@@ -6,9 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 PATIENCE = 10.0  # to reach a scheduler [s]
+# Dask's own settings are for tables: it looks at the stack a hundred times a second, and has every 64 KiB that are free
+# given back to the system. A training, which takes them again at once, is slowed down by both.
+FOR_TRAININGS = {"distributed.worker.profile.enabled": False,
+                 "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 
 
 class Undisturbed(WorkerPlugin):
@@ -35,7 +40,8 @@ def connect(scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     # One thread each: dask sets OMP_NUM_THREADS and its likes to 1 there. The runner reports failures itself: no log.
-    with (LocalCluster(threads_per_worker=1, memory_limit=0, dashboard_address=":0",
+    with (dask.config.set(FOR_TRAININGS),
+          LocalCluster(threads_per_worker=1, memory_limit=0, dashboard_address=":0",
                        silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client):
         client.register_plugin(Undisturbed())
         yield client
