@@ -1,8 +1,9 @@
-"""The pictures of the README, both of the front page's trainer: a film of its flow, and how the page looks.
+"""The pictures of the README: two films, and how the front page looks.
 
-    .venv/bin/python book/pictures.py        # writes book/_static/flow.gif and, of a built book, screenshot.png
+    .venv/bin/python book/pictures.py        # writes the films in book/_static and, of a built book, screenshot.png
 
-The film is what the page computes in its first minute: the same program trains in Node.js, from the same first weights.
+The first film is what the front page computes in its first minute: the same program trains in Node.js, from the same
+first weights. The second one is an initial velocity that E12 has found, run again.
 """
 
 import argparse
@@ -11,14 +12,20 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from dpbook_course.experiments import tasks
+from dpbook_course.problems import letter
+from dpbook_course.studies.e12 import letters
 from dpbook_course.web import choices, systems
 from dpbook_utils.files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
-FILM, SHOT = (ROOT / "book/_static" / name for name in ("flow.gif", "screenshot.png"))
-UPDATES, EVERY, PAUSE = 2000, 2, 90  # of the network; steps of the flow between two pictures; ms between them
+FLOW, LETTER, SHOT = (ROOT / "book/_static" / name for name in ("flow.gif", "letter.gif", "screenshot.png"))
+UPDATES, EVERY = 2000, 2  # of the network; steps of the flow between two pictures
+PAUSE, HOLD = 90, 1500  # between two pictures, and on the last one of the letter [ms]
+CHARACTER, SEARCHED, BETTER = "U", "semi-Lagrangian", "MacCormack"
 SIDE, MARGIN, TOP, LEVELS = 208, 8, 46, 25  # pixels of a panel and around it; colours, few so that the film is small
 PAPER, INK = LEVELS, LEVELS + 1  # places in the palette
 VIEW = {"width": 1280, "height": 900}
@@ -66,37 +73,69 @@ def panel(field: np.ndarray, scale: float) -> np.ndarray:
     return np.clip(np.rint((fine / scale + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1).astype(np.uint8)
 
 
-def film(fields: dict[str, np.ndarray], captions: dict[str, str], dt: float) -> list[Image.Image]:
-    """Pictures with one palette: the vorticity side by side, and how much of the first energy is left."""
-    spins = {name: vorticity(fields[name]) for name in captions}
-    scale, first = np.abs(spins["reference"][0]).max(), energy(fields["reference"])[0]
-    colours = matplotlib.colormaps["RdBu_r"](np.linspace(0, 1, LEVELS), bytes=True)[:, :3].tolist()
-    palette = [value for colour in (*colours, [255, 255, 255], [30, 30, 30]) for value in colour]
-    size = (len(captions) * (SIDE + MARGIN) + MARGIN, TOP + SIDE + MARGIN)
+def film(fields: dict[str, np.ndarray], notes: dict[str, list[str]], colours: str = "RdBu_r") -> list[Image.Image]:
+    """Pictures with one palette: fields between -1 and 1, side by side, each under its caption and a note.
+
+    Args:
+        fields: ``{caption: (times, x, y)}``.
+        notes: ``{caption: one for each time}``.
+        colours: a map of matplotlib.
+    """
+    shades = matplotlib.colormaps[colours](np.linspace(0, 1, LEVELS), bytes=True)[:, :3].tolist()
+    palette = [value for colour in (*shades, [255, 255, 255], [30, 30, 30]) for value in colour]
+    size = (len(fields) * (SIDE + MARGIN) + MARGIN, TOP + SIDE + MARGIN)
     font, pictures = ImageFont.load_default(15), []
-    for k in range(0, len(spins["reference"]), EVERY):
+    for k in range(len(next(iter(fields.values())))):
         picture = Image.new("P", size, PAPER)
         picture.putpalette(palette)
         pen = ImageDraw.Draw(picture)
         pen.fontmode = "1"  # without shades, which have no place in the palette
-        for place, (name, caption) in enumerate(captions.items()):
+        for place, caption in enumerate(fields):
             x = MARGIN + place * (SIDE + MARGIN)
-            left = energy(fields[name][k:k + 1])[0] / first
             pen.text((x, 4), caption, fill=INK, font=font)
-            pen.text((x, 24), f"t = {(k + 1) * dt:.2f} s, energy {left:.0%}", fill=INK, font=font)
-            picture.paste(Image.fromarray(panel(spins[name][k], scale), "P"), (x, TOP))
+            pen.text((x, 24), notes[caption][k], fill=INK, font=font)
+            picture.paste(Image.fromarray(panel(fields[caption][k], 1.0), "P"), (x, TOP))
         pictures.append(picture)
     return pictures
 
 
-def write_film() -> None:
-    ratio, fields = trained()
-    about = systems((choices.STORY,))[choices.STORY]
+def write(file: Path, pictures: list[Image.Image], hold: int = PAUSE) -> None:
+    first, *others = pictures
+    with replacing(file) as opened:
+        first.save(opened, "GIF", save_all=True, append_images=others, loop=0, optimize=False,
+                   duration=[PAUSE] * len(others) + [hold])
+    print(f"{file}: {file.stat().st_size / 1e3:.0f} kB")
+
+
+def flow() -> list[Image.Image]:
+    """The vorticity of the trainer's flow, and how much of the first energy is left."""
+    ratio, found = trained()
+    dt = systems((choices.STORY,))[choices.STORY]["dt"]
     captions = {"reference": "reference, 64 x 64", "solver": "coarse solver, 32 x 32", "hybrid": "coarse, with network"}
-    first, *others = film(fields, captions, about["dt"])
-    with replacing(FILM) as file:
-        first.save(file, "GIF", save_all=True, append_images=others, duration=PAUSE, loop=0, optimize=False)
-    print(f"{FILM}: {FILM.stat().st_size / 1e3:.0f} kB; after {UPDATES} updates {ratio:.0%} of the solver's error")
+    spins = {name: vorticity(found[name])[::EVERY] for name in captions}
+    scale, first = np.abs(spins["reference"][0]).max(), energy(found["reference"])[0]
+    notes = {caption: [f"t = {(EVERY * k + 1) * dt:.2f} s, energy {left / first:.0%}"
+                       for k, left in enumerate(energy(found[name])[::EVERY])] for name, caption in captions.items()}
+    print(f"After {UPDATES} updates {ratio:.0%} of the solver's error")
+    return film({caption: spins[name] / scale for name, caption in captions.items()}, notes)
+
+
+def answer() -> list[Image.Image]:
+    """Smoke that becomes a letter: by the scheme of the search, and from the same velocity by the better one."""
+    stored = tasks.measured("e12_letters").set_index("variant")
+    points = letters.SPEC.variants[letters.name(CHARACTER, SEARCHED, 64)].num_points
+    unknowns = torch.tensor(stored.loc[letters.name(CHARACTER, SEARCHED, points), "unknowns"],
+                            dtype=torch.float64)[None]
+    wanted, fields, notes = letter.letter(CHARACTER, points), {}, {}
+    for scheme, caption in ((SEARCHED, "found by"), (BETTER, "run by")):
+        with torch.no_grad():
+            smoke = letter.smoke(letter.solver(scheme, points), unknowns, letter.blob(wanted))[0, :, 2]
+        likeness = letter.overlap(smoke[:, None], wanted.expand(len(smoke), 1, -1, -1))
+        name = f"{caption} {scheme}"
+        fields[name] = 2 * smoke.numpy() - 1
+        notes[name] = [f"t = {k * letter.TIME / letter.NUM_STEPS:.2f} s, overlap {found:.2f}"
+                       for k, found in enumerate(likeness.tolist())]
+    return film(fields, notes, "bone_r")
 
 
 def write_screenshot(page: Path) -> None:
@@ -121,10 +160,11 @@ def write_screenshot(page: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the README's film, and its screenshot of a built book.")
+    parser = argparse.ArgumentParser(description="Make the README's films, and its screenshot of a built book.")
     parser.add_argument("--html", type=Path, default=ROOT / "_build/html", help="the built book (default: %(default)s)")
     page = parser.parse_args().html.resolve() / "book/intro.html"
-    write_film()
+    write(FLOW, flow())
+    write(LETTER, answer(), HOLD)
     if not page.exists():
         print(f"{page} is missing, so the screenshot stays as it is: run `make book` first")
         return 1
