@@ -62,7 +62,7 @@ BUDGETS = {
     "nonlinear oscillators": {"gradient": (12, 40, 120), "scale-invariant": (20, 65), "L-BFGS": (10, 45),
                               "Jacobian": (10, 40)},
     "heat": {"gradient": (500, 1600), "scale-invariant": (50, 150), "L-BFGS": (40, 180), "Jacobian": (10, 40)},
-    "corrector": {"gradient": (1000, 3600), "L-BFGS": (80, 320), "Jacobian": (12, 50)},
+    "corrector": {"gradient": (1000, 3600), "L-BFGS": (20, 80, 320), "Jacobian": (12, 50)},
 }
 
 
