@@ -181,4 +181,9 @@ def _readable_ticks(axis) -> None:
     if high < 100 * low:
         narrow = MaxNLocator(5) if high < 2 * low else LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else narrow)
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    """2e5 for 200000, of which several would overlap."""
+    return f"{value:g}" if value < 1e5 else f"{value:.4g}".replace("e+0", "e").replace("e+", "e")
