@@ -49,3 +49,4 @@ def test_no_text_ends_the_script_element_and_readers_without_scripts_get_the_num
     html = player(title='</script><img src=x> "q"')._repr_html_()
     assert html.count("</script>") == 2 and "<img" not in html
     assert "Errors at the end: source: 0.4" in player()._repr_html_()
+    assert "Errors" not in player(errors={}).summary()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from explorer_samples import visits
-from player_samples import player
+from player_samples import HIDE, player
 from playwright.sync_api import expect
 
 
@@ -51,3 +51,12 @@ def test_a_narrow_page_is_not_widened(opened):
 def test_a_time_that_is_not_there_says_so(opened):
     page = opened(player(), "#play-made-up:t=99")
     expect(page.locator(".why")).to_contain_text("The address asks for t = 99, which this figure does not offer.")
+
+
+def test_without_errors_and_without_an_obstacle_neither_is_spoken_of(opened):
+    page = opened(player(errors={}, hidden=HIDE & False))
+    assert page.locator(".status").text_content() == "Time 0 D/U."
+    assert page.locator(".player svg").count() == 0 and "grey" not in page.locator(".scale").text_content()
+    page.locator("input[type=range]").press("End")
+    assert page.locator(".status").text_content() == "Time 2 D/U."
+    assert "grey: the obstacle" in opened(player()).locator(".scale").text_content()

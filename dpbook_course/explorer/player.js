@@ -28,15 +28,15 @@ class Player {
         const bar = make("canvas");
         paint(bar, 2 * LEVELS + 1, 1, k => k);
         this.status = make("p", { class: "status", "aria-live": "polite" });
-        this.error = new Plot(id("error"), "Relative error against time",
+        this.error = Object.keys(data.errors).length && new Plot(id("error"), "Relative error against time",
             { from: 0, to: (data.times - 1) * data.dt, label: `time [${data.unit}]`,
               ticks: [0, 1, 2, 3, 4].map(k => Number((k * (data.times - 1) * data.dt / 4).toPrecision(3))) },
             { from: 0, to: data.largest, ticks: [0, 0.5, 1].map(k => Number((k * data.largest).toPrecision(2))) });
         root.append(make("div", { class: "bar" }, this.motion.button, this.time.box), this.why,
             make("figure", {}, make("figcaption", {}, data.label),
                 make("div", { class: "fields" }, ...titles.map((title, k) => make("div", {}, title, this.canvases[k]))),
-                make("div", { class: "scale" }, String(-data.scale), bar, `${data.scale}; grey: the obstacle`)),
-            this.status, this.error.figure);
+                make("div", { class: "scale" }, String(-data.scale), bar, `${data.scale}${data.hidden ? "; grey: the obstacle" : ""}`)),
+            this.status, ...this.error ? [this.error.figure] : []);
     }
 
     restore() {
@@ -49,7 +49,7 @@ class Player {
     }
 
     begin() {
-        this.status.textContent = "Playing; the errors are told when it stops.";
+        this.status.textContent = this.error ? "Playing; the errors are told when it stops." : "Playing.";
         if (this.t === this.data.times - 1) this.go(0);
     }
 
@@ -62,7 +62,7 @@ class Player {
     say() {
         const { data, t } = this;
         const errors = Object.entries(data.errors).map(([name, e]) => `${name} ${show(e[t])}`).join(", ");
-        this.status.textContent = `Time ${show(t * data.dt)} ${data.unit}. Relative error: ${errors}.`;
+        this.status.textContent = `Time ${show(t * data.dt)} ${data.unit}.${errors && ` Relative error: ${errors}.`}`;
         clearTimeout(this.pending);
         if (t) this.pending = setTimeout(() => readdress("play", data.name, { t }), 150);
     }
@@ -79,7 +79,7 @@ class Player {
         const xs = Array.from({ length: data.times }, (_, k) => k * data.dt);
         const lines = Object.entries(data.errors).map(([name, ys], k) =>
             ({ name, style: [SOLVER, HYBRID, STILL][k % 3], xs, ys }));
-        this.error.draw(lines, lines.map(line => `${line.name}: ${show(line.ys[t])}`).join("; "),
+        if (this.error) this.error.draw(lines, lines.map(line => `${line.name}: ${show(line.ys[t])}`).join("; "),
             { marks: [t * data.dt] });
         if (!this.motion.on) this.say();
     }

@@ -23,7 +23,7 @@ class Player:
     Attributes:
         name: in the address, ``#play-NAME:t=12``: lower-case letters, digits, hyphens.
         fields: ``{title: (times, x, y)}``, all of one shape, y upwards.
-        errors: ``{title: (times,)}`` of what is plotted below, such as the error of some of the fields.
+        errors: ``{title: (times,)}`` of what is plotted below, such as the error of some of the fields; none, no plot.
         dt: between two times.   scale: values from -scale to scale have colours, others that of the nearer end.
         label: of the fields, with the unit.   unit: of the time.
         hidden: (x, y), true where there is nothing to see, such as inside an obstacle.
@@ -64,6 +64,7 @@ class Player:
         largest = max((x for error in errors.values() for x in error if x is not None), default=1.0)
         return {"name": self.name, "times": times, "width": width, "height": height, "dt": self.dt,
                 "scale": self.scale, "label": self.label, "unit": self.unit, "errors": errors,
+                "hidden": bool(np.any(self.hidden)),
                 "largest": float(f"{1.1 * largest:.2g}") or 1.0,
                 "fields": {title: packed(self.levels(field)) for title, field in self.fields.items()}}
 
@@ -83,9 +84,10 @@ class Player:
     def summary(self) -> str:
         """What a reader without scripts gets."""
         last = "; ".join(f"{title}: {np.asarray(error)[-1]:.3g}" for title, error in self.errors.items())
+        ends = f" Errors at the end: {last}." if last else ""
         times = len(next(iter(self.fields.values())))
         return (f"This figure needs JavaScript. It plays {self.label} of {', '.join(self.fields)} over "
-                f"{(times - 1) * self.dt:g} {self.unit}. Errors at the end: {last}.")
+                f"{(times - 1) * self.dt:g} {self.unit}.{ends}")
 
     def __repr__(self) -> str:
         return f"Player {self.name!r}: {', '.join(self.fields)}; it is shown on HTML pages"
