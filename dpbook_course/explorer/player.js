@@ -35,7 +35,8 @@ class Player {
         root.append(make("div", { class: "bar" }, this.motion.button, this.time.box), this.why,
             make("figure", {}, make("figcaption", {}, data.label),
                 make("div", { class: "fields" }, ...titles.map((title, k) => make("div", {}, title, this.canvases[k]))),
-                make("div", { class: "scale" }, String(-data.scale), bar, `${data.scale}${data.hidden ? "; grey: the obstacle" : ""}`)),
+                make("div", { class: "scale" }, String(-data.scale), bar,
+                    `${data.scale}${data.hidden ? "; grey: the obstacle" : ""}`)),
             this.status, ...this.error ? [this.error.figure] : []);
     }
 
