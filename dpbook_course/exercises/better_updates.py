@@ -36,7 +36,7 @@ def check_sizes(passes: int | None, megabytes: float | None, samples: int, resid
 def check_damped(step: Callable | None) -> Feedback:
     """Exercise 2: dw = - (J^T J + lambda I)^(-1) J^T r, of r (n,), J (n, p) and lambda."""
     if step is None:
-        return not_yet("Replace None by your function step(r, J, damping).")
+        return not_yet("Replace None by your function my_step(r, J, damping).")
     generator = torch.Generator().manual_seed(0)
     r = torch.randn(6, dtype=torch.float64, generator=generator)
     J = torch.randn(6, 4, dtype=torch.float64, generator=generator)
@@ -65,7 +65,7 @@ def check_left(left: Callable | None) -> Feedback:
     ``left(sigma, f)`` of a singular value and of the weighing f(sigma) of an update: 1 - sigma^2 f.
     """
     if left is None:
-        return not_yet("Replace None by your function left(sigma, f).")
+        return not_yet("Replace None by your function my_left(sigma, f).")
     cases = {"Gauss-Newton": (0.3, 0.3**-2, 0.0), "the half-inverse": (0.25, 0.25**-1.5, 0.5),
              "gradient descent": (0.5, 1.0, 0.75)}
     for name, (sigma, f, expected) in cases.items():

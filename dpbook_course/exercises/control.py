@@ -16,7 +16,7 @@ def check_smoothed(force: Callable | None, bound: float, threshold: float) -> Fe
         bound, threshold: of the relay.
     """
     if force is None:
-        return not_yet("Replace None by your function force(command).")
+        return not_yet("Replace None by your function my_force(command).")
     command = torch.tensor([-1.0, -threshold, 0.0, threshold, 1.0], requires_grad=True)
     try:
         found = force(command)

@@ -34,7 +34,7 @@ def check_calls(forward: int | None, differences: int | None, num_inputs: int, n
 def check_adjoint(adjoint: Callable | None) -> Feedback:
     """Exercise 2: the vjp of u -> u - 0.1 u (roll(u, -1) - u), periodic in the last axis."""
     if adjoint is None:
-        return not_yet("Replace None by your function adjoint(u, g).")
+        return not_yet("Replace None by your function my_adjoint(u, g).")
     generator = np.random.default_rng(0)
     u, g = generator.normal(size=(2, 2, 1, 16))
     try:

@@ -15,7 +15,7 @@ def check_moving(moving: Callable[[Tensor, int, float, float], Tensor] | None) -
     Shapes: (time, x) -> (time, x); the observer's velocity is -cells dx / dt: everything gains cells dx / dt.
     """
     if moving is None:
-        return not_yet("Replace None by your function moving(states, cells, dx, dt).")
+        return not_yet("Replace None by your function moving_as(states, cells, dx, dt).")
     states = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
     try:
         found = moving(states, 2, 0.5, 0.1)

@@ -18,7 +18,7 @@ def check_error(error: Callable[[Tensor, Tensor], Tensor] | None) -> Feedback:
     reference's, with the initial state first. Result: (batch, m).
     """
     if error is None:
-        return not_yet("Replace None by your function, without calling it: check_error(error).")
+        return not_yet("Replace None by your function, without calling it: check_error(aligned).")
     if not callable(error):
         return not_yet(f"Give a function of prediction and trajectory; you gave {type(error).__name__}.")
     trajectory = _travelling(6)
