@@ -179,7 +179,7 @@ def _readable_ticks(axis) -> None:
     low, high = axis.get_view_interval()
     axis.set_minor_formatter(NullFormatter())
     if high < 100 * low:
-        narrow = MaxNLocator(5) if high < 2 * low else LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
+        narrow = MaxNLocator(5, steps=[1, 2, 5, 10]) if high < 2 * low else LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else narrow)
         axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
