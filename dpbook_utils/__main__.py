@@ -1,8 +1,11 @@
 """The command: python -m dpbook_utils check_gradient MODULE:STEP"""
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
+from pathlib import Path
 
 # torch is imported by the command: help and wrong words need not wait for it.
 
@@ -23,8 +26,8 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         return check_gradient(options)
-    except (ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        check.exit(1, f"{' '.join(str(error).split())}\n")
+    except Exception as error:
+        check.exit(1, f"{said(error)}\n")
 
 
 def check_gradient(options: argparse.Namespace) -> int:
@@ -32,32 +35,82 @@ def check_gradient(options: argparse.Namespace) -> int:
 
     import dpbook_utils as dp
 
-    sys.path.insert(0, "")
-    name, colon, attribute = options.step.partition(":")
-    if not (name and colon and attribute):
-        raise ValueError(f"{options.step}: give the module and the name in it, such as my_solver:P")
-    module = importlib.import_module(name)
-    if not hasattr(module, attribute):
-        raise AttributeError(f"{name} has no {attribute}; it has {', '.join(x for x in vars(module) if x[0] != '_')}")
-    step = getattr(module, attribute)
+    from . import arguments
+
+    tolerance = arguments.positive("check_gradient", "tolerance", options.tolerance)
+    name, _, attribute = options.step.partition(":")
+    if not all(part.isidentifier() for part in (*name.split("."), attribute)) or name.endswith(".py"):
+        raise ValueError(f"check_gradient: the step is {options.step}; give a module as for import, and the name in "
+                         "it, such as my_solver:P for P in my_solver.py")
+    module = imported(name)
+    step = arguments.operator("check_gradient", options.step, named(module, attribute))
     step = step.double() if isinstance(step, torch.nn.Module) else step
     if options.state is not None:
-        u = getattr(module, options.state).double()
-    elif isinstance(step, dp.Solver):
+        u = arguments.tensor("check_gradient", options.state, named(module, options.state),
+                             "(batch, channels, *spatial)").double()
+    elif isinstance(step, dp.Solver) and min(step.state_shape[1:], default=0) > 2:
         channels, *grid = step.state_shape
         waves = dp.random_fourier(2 * channels, tuple(grid), modes=max(1, min(3, (min(grid) - 1) // 2)), seed=0)
         u = waves.double().view(2, channels, *grid)
     else:
-        raise ValueError(f"{options.step} is no solver, so the shape of its state is not known; give --state NAME")
-    values = dict(one.split("=", 1) if "=" in one else (one, "") for one in options.set)
-    parameters = {key: torch.full((len(u),), float(value), dtype=torch.float64) for key, value in values.items()}
+        raise ValueError(f"check_gradient: {options.step} is no solver on a grid of at least three points per axis, so "
+                         "there are no waves to begin with; give --state NAME")
+    parameters = {}
+    for key, value in map(parameter, options.set):
+        shape = step.parameter_shape(key) if isinstance(step, dp.Solver) else ()
+        parameters[key] = torch.full((len(u), *shape), value, dtype=torch.float64)
     errors = dp.gradient_check(step, {"u": u, **parameters})
     for key, error in errors.items():
-        print(f"{key}: relative error {error:.2g}" + f", over {options.tolerance:g}" * (error >= options.tolerance))
-    right = max(errors.values()) < options.tolerance
+        print(f"{key}: relative error {error:.2g}" + f", over {tolerance:g}" * (not error < tolerance))
+    right = all(error < tolerance for error in errors.values())
     print("The gradient is right." if right else "The gradient is not that of the step.")
     return 0 if right else 1
 
 
+def imported(name: str):
+    """The module.   Raises: ImportError, which says what in it went wrong, whatever that was."""
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        found = " ".join(str(error).split())
+        kind = "it ends the program, sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+        raise ImportError(f"check_gradient: the module {name} cannot be imported from {Path.cwd()} ({kind}: {found}); "
+                          "mend it, or go to the folder that it is in") from error
+
+
+def named(module, name: str):
+    if not hasattr(module, name):
+        own = [x for x in vars(module) if x[0] != "_"]
+        raise AttributeError(f"check_gradient: {module.__name__} has no {name}; it has {', '.join(own)}")
+    return getattr(module, name)
+
+
+def parameter(given: str) -> tuple[str, float]:
+    """``viscosity=0.01`` as name and number."""
+    name, _, value = given.partition("=")
+    with contextlib.suppress(ValueError):
+        if name.isidentifier() and name != "u":
+            return name, float(value)
+    raise ValueError(f"check_gradient: --set is {given}; give a parameter's name and a number, such as viscosity=0.01"
+                     + " (the state is given by --state)" * (name == "u"))
+
+
+def said(error: Exception) -> str:
+    """One line: an error of this package as it is, another one with its kind."""
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    ours = Path(trace.tb_frame.f_code.co_filename).parent.is_relative_to(Path(__file__).parent)
+    text = " ".join(str(error).split())
+    return text if ours else f"check_gradient: the step raised {type(error).__name__}: {text}; mend it and call again"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader who has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status)

@@ -55,7 +55,7 @@ def known(label: str, kind: str, given: Iterable[str], offered: Sequence[str], a
 
 # Calls ---------------------------------------------------------------------------------------------------------------
 
-def misfit(function: Callable, *given, **named) -> str | None:
+def misfit(function: Callable, /, *given, **named) -> str | None:
     """Why a function cannot be called like this; None if it can, or does not say how it is called."""
     try:
         inspect.signature(function).bind(*given, **named)
@@ -87,7 +87,7 @@ def whole(label: str, name: str, value, least: int = 1, most: int | None = None)
 def number(label: str, name: str, value, *, above: float = -math.inf, least: float = -math.inf) -> float:
     """A finite number larger than ``above`` and not less than ``least``."""
     expected = ("a positive number" if above == 0 else f"a number above {above:g}" if above > -math.inf else
-                "a number of at least 0" if least == 0 else "a finite number")
+                f"a number of at least {least:g}" if least > -math.inf else "a finite number")
     given = _plain(value)
     if not is_number(given):
         raise refusal(label, name, value, expected)
@@ -121,6 +121,12 @@ def one_per_axis(label: str, name: str, value, kind: Callable, meaning: str, mos
         return tuple(kind(label, name, entry) for entry in entries)
     except (TypeError, ValueError) as error:
         raise refusal(label, name, value, meaning, type(error)) from None
+
+
+def is_shape(value) -> bool:
+    """One whole number of at least 1 for each axis."""
+    entries = _entries(value)
+    return entries is not None and all(is_number(_plain(n)) and int(n) == n and n >= 1 for n in entries)
 
 
 def flag(label: str, name: str, value) -> bool:
@@ -173,7 +179,7 @@ def operator(label: str, name: str, value, expected: str = "an operator u -> u_n
         raise refusal(label, name, value, f"an operator built from it, {value.__name__}(...)")
     if isinstance(value, (list, tuple)):
         raise refusal(label, name, value, "one operator, joined by Sequential(first, second, ...)")
-    return function(label, name, value, expected)
+    return function(label, name, value, expected, "u")
 
 
 def text(label: str, name: str, value, expected: str = "a text") -> str:
@@ -245,6 +251,35 @@ def like(label: str, name: str, value: Tensor, states: Tensor, start: str = "u0"
                         f"{states.device}; use {name}.to({start}), or {start}.to({name}) if the states are the "
                         "ones that differ")
     return value
+
+
+def unlike_copies(module) -> str | None:
+    """Why the weights of a module cannot be exchanged for a copy per sample; None if they can."""
+    if len(list(module.named_parameters(remove_duplicate=False))) > len(list(module.parameters())):
+        return "a network stands in it more than once, where torch would leave the copies; let Rollout repeat the step"
+    if any(getattr(part, "checkpoint", False) is True for part in module.modules()):
+        return "its roll-out is checkpointed, which torch.func does not allow; give Rollout(..., checkpoint=False)"
+    if any(len({w.requires_grad for w in one.parameters()}) > 1 for one in module.modules() if hasattr(one, "layers")):
+        return "some weights of a network are trained and others frozen; train all of them, or none"
+
+
+def is_readable(value) -> bool:
+    """A NumPy array of floating-point numbers as torch can take it: no mask, no other byte order, no step backwards."""
+    return (isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+            and value.dtype in (np.float16, np.float32, np.float64) and value.dtype.isnative
+            and min(value.strides, default=0) >= 0)
+
+
+def is_lost(x: Tensor, h: float) -> bool:
+    """A move by ``h`` is below the rounding of finite numbers ``x``, or beyond all numbers."""
+    largest = x.detach().abs().amax()
+    return bool(largest.isfinite()) and not (math.isfinite(h) and bool(largest + h > largest))
+
+
+def differ(found: Tensor, expected: Tensor) -> bool:
+    """By more than a thousand roundings of the largest number; what is not finite is left out."""
+    apart, scale = ((x.abs().nan_to_num(0, 0, 0)).amax() for x in (found - expected, expected))
+    return bool(apart > 1e3 * torch.finfo(expected.dtype).eps * scale)
 
 
 def dtype(label: str, name: str, value) -> torch.dtype:

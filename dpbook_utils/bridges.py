@@ -26,6 +26,11 @@ class _FromNumpy(ForeignSolver):
         for name, function in (("jvp", jvp), ("vjp", vjp)):
             if function is not None:
                 arguments.function(self.maker, name, function, f"a function {name}(u, g, **parameters) of arrays")
+            if function is not None and (reason := arguments.misfit(function, None, None,
+                                                                    **dict.fromkeys(self.required))):
+                raise arguments.refusal(self.maker, name, function, "a function called as "
+                                        f"{name}({', '.join(('u', 'g', *self.required))}), where this one says: "
+                                        f"{reason}")
 
     def call(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return self.result("the step", self.function, inputs, like=inputs["u"])
@@ -38,9 +43,10 @@ class _FromNumpy(ForeignSolver):
 
     def tensor(self, what: str, found, like: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """A copy: compiled code may use the memory of its result again."""
-        if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+        if not arguments.is_readable(found):
             raise ForeignError(f"{self.label}: {what} is {arguments.shown(found)}; let it return a NumPy array of the "
-                               f"shape {tuple(like.shape)} and {str(like.dtype).removeprefix('torch.')}")
+                               f"shape {tuple(like.shape)} and {str(like.dtype).removeprefix('torch.')}, without a "
+                               "mask (result.filled(0.0)) or negative strides (result.copy())")
         return self.checked(what, torch.tensor(found).to(like.device), like, inputs)
 
     def pull_back(self, inputs: dict[str, Tensor], g: Tensor, wanted: Sequence[str]) -> Mapping[str, Tensor]:
@@ -74,6 +80,9 @@ class _BlackBox(_FromNumpy):
         self.gradient = arguments.instance(
             self.maker, "gradient", gradient, (GradientEstimate, NoSolverGradient),
             "a way to get a gradient, such as FiniteDifferences(), Simultaneous(8) or NoSolverGradient()")
+        if unknown := sorted(set(getattr(gradient, "sizes", ())) - {"u", *self.parameter_names}):
+            raise arguments.refusal(self.maker, "a name in the gradient's sizes", unknown[0], "one of "
+                                    f"{', '.join(('u', *self.parameter_names))}", ValueError)
 
     def step(self, u: Tensor, **parameters: Tensor) -> Tensor:
         tracks = torch.is_grad_enabled() and not isinstance(self.gradient, NoSolverGradient)

@@ -68,6 +68,10 @@ class FiniteDifferences(GradientEstimate):
             x = inputs[name]
             num = x[0].numel()
             h = self.size(name, x) * (self.step or torch.finfo(x.dtype).eps ** (1 / 3))
+            if arguments.is_lost(x, h):
+                raise ValueError(f"FiniteDifferences: {name} is moved by {h:.3g}, which is nothing beside numbers of "
+                                 f"up to {float(x.abs().max()):.3g}, or too much; give another step, or "
+                                 f"sizes={{{name!r}: its typical size}}")
             slopes = []
             for some in torch.arange(num, device=x.device).split(max(1, NUMBERS // (2 * inputs["u"].numel()))):
                 moves = torch.zeros(len(some), num, dtype=x.dtype, device=x.device)
@@ -159,9 +163,15 @@ class Surrogate(GradientEstimate):
         with torch.enable_grad():
             leaves = {name: x.detach().requires_grad_(name in wanted) for name, x in inputs.items()}
             u_next = self.network(leaves["u"], **select(self.network, leaves))
-            if u_next.shape != g.shape:
-                raise ValueError(f"Surrogate: the network's result has shape {tuple(u_next.shape)}, the step's "
-                                 f"{tuple(g.shape)}; give an operator u -> u_next")
+            if not isinstance(u_next, Tensor) or u_next.shape != g.shape or u_next.dtype != g.dtype:
+                raise arguments.refusal("Surrogate", "the network's result", u_next, "an operator u -> u_next, which "
+                                        f"returns what the step does, {tuple(g.shape)} and {g.dtype}", ValueError)
+            if not u_next.requires_grad:
+                raise ValueError("Surrogate: the network's result has no gradient with respect to what it is given; "
+                                 "let it depend on the state by operations of torch, without detach()")
+            if unknown := sorted(set(wanted) - {"u"} - set(select(self.network, leaves))):
+                raise ValueError(f"Surrogate: the gradient with respect to {unknown[0]} was asked for, which the "
+                                 f"network does not take; give one that names {unknown[0]}, or {unknown[0]}.detach()")
             found = torch.autograd.grad(u_next, [leaves[name] for name in wanted], g, materialize_grads=True)
         return dict(zip(wanted, found))
 
@@ -183,6 +193,10 @@ def _along(function: Callable, inputs: dict[str, Tensor], g: Tensor, wanted: Seq
     """The mean of slopes along random directions, times the direction."""
     directions = {name: draw(inputs[name]) for name in wanted}
     sizes = {name: h * estimate.size(name, inputs[name]) for name in wanted}
+    if lost := [name for name in wanted if arguments.is_lost(inputs[name], sizes[name])]:
+        raise ValueError(f"{type(estimate).__name__}: {lost[0]} is moved by {sizes[lost[0]]:.3g}, which is nothing "
+                         f"beside numbers of up to {float(inputs[lost[0]].abs().max()):.3g}, or too much; give another "
+                         f"size of the move, or sizes={{{lost[0]!r}: its typical size}}")
     num, at_once = len(directions[wanted[0]]), max(1, NUMBERS // (2 * inputs["u"].numel()))
     slopes = torch.cat([_differences(function, inputs, g, {
         name: sizes[name] * directions[name][k:k + at_once] for name in wanted}) for k in range(0, num, at_once)])

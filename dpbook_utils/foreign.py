@@ -39,6 +39,9 @@ class ForeignSolver(Solver):
         self.required, self.optional = _parameters(maker, step)
         shapes = arguments.mapping(maker, "shapes", shapes or {}, "shapes of parameters by name, {'force': (1, 64)}")
         arguments.known(maker, "name in shapes", shapes, self.parameter_names)
+        if wrong := [name for name, shape in shapes.items() if not arguments.is_shape(shape)]:
+            raise arguments.refusal(maker, f"shapes[{wrong[0]!r}]", shapes[wrong[0]],
+                                    "one whole number of at least 1 for each axis, such as (5,)")
         self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
         self._seen: set[tuple] = set()  # kinds of states for which two calls were compared
 
@@ -67,8 +70,12 @@ class ForeignSolver(Solver):
         if current_recorder() is not None:
             raise TraceError("it is foreign, and what it does is no list of torch's operations; use it as it is, and "
                              "train with trace=False")
-        if torch._C._functorch.peek_interpreter_stack():
-            raise ForeignError(f"{self.label}: torch.func cannot look into a foreign step; use torch.autograd.grad")
+        if torch._C._functorch.peek_interpreter_stack() or torch.autograd.forward_ad._current_level >= 0:
+            raise ForeignError(f"{self.label}: torch.func cannot look into a foreign step, nor can forward mode and "
+                               "updates that need the whole Jacobian; use torch.autograd.grad, or train with fit")
+        if any(x.is_neg() for x in (u, *parameters.values())):
+            raise ForeignError(f"{self.label}: the state or a parameter is a view of its negative, which NumPy does "
+                               "not know; give x.resolve_neg()")
         self._look({"u": u.detach(), **{name: x.detach() for name, x in parameters.items()}})
         return _Bridge.apply(self, ("u", *parameters), u, *parameters.values())
 
@@ -86,6 +93,11 @@ class ForeignSolver(Solver):
         if apart > 1e3 * torch.finfo(u.dtype).eps * float(first.abs().nan_to_num().max()):
             raise ForeignError(f"{self.label}: two calls of the step on the same state differ by {apart:.3g}; it must "
                                "be deterministic (draw random numbers outside and pass them as a parameter)")
+        if len(u) > 1 and arguments.differ(self.call({name: x[:1].expand_as(x) for name, x in inputs.items()})[0],
+                                           first[0]):
+            raise ForeignError(f"{self.label}: the result of the step for sample 0 changes with the other samples; "
+                               "let it treat each by itself, with sums and shifts along the axes after the first one "
+                               "only (a step of JAX for one state becomes one of a batch by jax.vmap)")
         self._seen.add(kind)
 
     def checked(self, what: str, value: Tensor, like: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -119,6 +131,10 @@ class _Bridge(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+        if torch._C._functorch.is_legacy_batchedtensor(g) or g.is_neg():
+            raise ForeignError(f"{ctx.solver.label}: the backward pass was asked for many gradients at once, or for "
+                               "one that is a view of its negative; call torch.autograd.grad once for each, without "
+                               "is_grads_batched or vectorize, with g.resolve_neg()")
         inputs = dict(zip(ctx.names, ctx.saved_tensors))
         wanted = [name for name, need in zip(ctx.names, ctx.needs_input_grad[2:]) if need]
         with torch.no_grad():
@@ -159,5 +175,8 @@ def _parameters(label: str, step: Callable) -> tuple[tuple[str, ...], tuple[str,
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise arguments.refusal(label, "step", step, "a function that names its parameters, step(u, viscosity), "
                                     f"where this one has {parameter}")
+        if parameter.name in ("u", "u0", "reference", "function", "what"):
+            raise arguments.refusal(label, "step", step, "a function whose parameters are not called as the states, u, "
+                                    f"u0 and reference, or function or what; this one has {parameter.name}", ValueError)
     required, optional = ([p.name for p in taken if (p.default is p.empty) == without] for without in (True, False))
     return tuple(required), tuple(optional)

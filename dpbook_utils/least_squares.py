@@ -2,15 +2,12 @@ r"""Updates that use the whole Jacobian of a sum of squares, not only its gradie
 
     L(w) = mean over samples of |r(w)|^2,    J = dr/dw (n residuals, p weights),    J = U diag(sigma) V^T
 
-The gradient is J^T r, up to a factor. All updates are this gradient with its parts along the singular vectors of J
-weighed anew, by a function of sigma that each of them states:
+The gradient is J^T r, up to a factor. All updates weigh its parts along the singular vectors of J anew:
 
     dw = - rate  V diag(f(sigma)) V^T  J^T r  =  - rate  J^T U diag(f(sigma)) U^T r
 
-    gradient descent       f = 1
-    half-inverse gradients f = sigma^(-3/2)
-    Gauss-Newton           f = sigma^(-2)
-    Levenberg-Marquardt    f = 1 / (sigma^2 + lambda)
+    gradient descent       f = 1              half-inverse gradients f = sigma^(-3/2)
+    Gauss-Newton           f = sigma^(-2)     Levenberg-Marquardt    f = 1 / (sigma^2 + lambda)
 
 They train one network at a time.   Chapter: 14_better_updates.
 """
@@ -36,7 +33,6 @@ class NoUpdate(RuntimeError):
 
 class Residuals(Explained, nn.Module):
     """An objective as what its squares are taken of: the mean over samples of ``|r|^2`` is its loss.
-
         r_k = (w_k / numbers of a state)^(1/2) (u_k - reference_k),    k = 1 ... m
 
     Args:
@@ -44,7 +40,6 @@ class Residuals(Explained, nn.Module):
 
     Shapes: a batch -> (samples, residuals), the residuals of all steps behind each other.
     Raises: TypeError for another kind of object, ValueError for a loss that is no sum of squares.
-    Chapter: 14_better_updates.
     """
 
     def __init__(self, objective: Objective):
@@ -57,6 +52,9 @@ class Residuals(Explained, nn.Module):
 
     def forward(self, u0: Tensor, reference: Tensor | None = None, **parameters: Tensor | float) -> Tensor:
         trajectory = self.objective.rollout(u0, **parameters)
+        if isinstance(reference, Tensor) and trajectory[:, 0].shape != reference[:, 0].shape:
+            raise ValueError(f"Residuals: the trajectory has shape {tuple(trajectory.shape)}, the reference "
+                             f"{tuple(reference.shape)}; both are (batch, time, channels, *spatial)")
         apart = trajectory - self.objective.targets(u0, trajectory, reference, parameters)
         weights = self.objective.loss.weights_for(trajectory.shape[1]).to(apart)
         return (apart.flatten(2) * (weights / apart[0, 0].numel()).sqrt()[:, None]).flatten(1)
@@ -69,8 +67,8 @@ def each(function: Callable, x: Tensor | dict[str, Tensor]) -> tuple[Tensor, Ten
         function: (samples, ...) -> (samples, n).
         x: a tensor, or several by name.
 
-    Returns: (samples, n) and (samples, n, p), p numbers of one sample of x. It takes n backward passes of all samples
-        together, by ``torch.func``, for which a solver has to be recorded before: call the function once.
+    Returns: (samples, n) and (samples, n, p), p numbers of one sample of x, by n backward passes of all samples through
+        ``torch.func``, for which a solver has to be recorded before: call the function once.
     """
     values, pull = vjp(function, x)
     samples, n = values.shape
@@ -82,19 +80,21 @@ def each(function: Callable, x: Tensor | dict[str, Tensor]) -> tuple[Tensor, Ten
 def jacobian(residuals: nn.Module, **batch) -> tuple[Tensor, Tensor]:
     """The residuals of a batch, and their Jacobian with respect to all weights that are trained.
 
-    Every sample gets a copy of the weights, along the axis that an ensemble has for its members. Then one backward pass
-    gives one row of J for each sample, and there are as many passes as a sample has residuals.
+    Every sample gets a copy of the weights, along the axis that an ensemble has for its members. One backward pass for
+    each residual of a sample gives one row of J for each sample.
 
     Args:
         residuals: a module (batch) -> (samples, residuals), such as ``Residuals(objective)``, with one network whose
             weights have a leading axis of members, as those of ``ConvResNet`` do.
 
-    Returns: (samples, residuals) and (samples * residuals, p) in double precision, the weights in the order of
-        ``residuals.parameters()``.
-    Raises: ValueError for what gives no residuals, an ensemble, or weights without that axis; NoUpdate if residuals or
-        Jacobian are not finite.
-    Chapter: 14_better_updates.
+    Returns: (samples, residuals) and (samples * residuals, p) in float64, in the order of ``residuals.parameters()``.
+    Raises: ValueError for what gives no residuals, an ensemble, weights without that axis, and a network that stands in
+        the chain twice or is frozen in parts; NoUpdate if residuals or Jacobian are not finite.
     """
+    if not isinstance(residuals, nn.Module):
+        raise arguments.refusal("jacobian", "residuals", residuals, "a module, such as Residuals(objective)")
+    if reason := arguments.unlike_copies(residuals):
+        raise ValueError(f"jacobian: {reason}")
     weights = {name: w.detach() for name, w in residuals.named_parameters() if w.requires_grad}
     if not weights or any(w.shape[:1] != (1,) for w in weights.values()):
         shapes = ", ".join(str(tuple(w.shape)) for w in list(weights.values())[:3]) or "none that is trained"
@@ -108,7 +108,11 @@ def jacobian(residuals: nn.Module, **batch) -> tuple[Tensor, Tensor]:
     r, J = each(with_copies, {name: w.repeat(len(expected), *[1] * (w.ndim - 1)) for name, w in weights.items()})
     if r.shape != expected.shape or not (r - expected).norm() <= 1e-2 * expected.norm() + 1e-5:
         raise ValueError("jacobian: with a copy of the weights for each sample the residuals are others; the first "
-                         "axis of every weight must count members, each with its own group of samples")
+                         "axis of weights must count members, each with its own group, and noise be off (.eval())")
+    if len(r) in {n for x in batch.values() if isinstance(x, Tensor) for n in x.shape[1:]} and arguments.differ(
+            with_copies({name: torch.cat([1.01 * w + 0.01, *[w] * (len(r) - 1)]) for name, w in weights.items()})[1:],
+            r[1:]):
+        raise ValueError("jacobian: a copy of weights changes several samples; their first axis must count members")
     if not torch.isfinite(J).all():
         raise NoUpdate("jacobian: the residuals are finite, their Jacobian is not; the backward pass of a step has "
                        "overflowed: take fewer steps, or a smaller update before this one")
@@ -135,13 +139,9 @@ def loss_of(r: Tensor) -> float:
 
 
 class Update:
-    """One update of the weights for each call: ``update(**batch)`` returns the loss before it.
+    """One update of the weights for each call: ``update(**batch)`` returns the loss before it; raises as ``jacobian``.
 
-    Args:
-        residuals: as ``jacobian`` takes them.
-        rate: factor of the update.
-
-    Raises: as ``jacobian`` does.
+    Args: residuals: as ``jacobian`` takes them.   rate: factor of the update.
     """
 
     def __init__(self, residuals: nn.Module, rate: float = 1.0):
@@ -183,6 +183,9 @@ class Inverse(Update):
     def __init__(self, residuals: nn.Module, rate: float = 1.0, truncation: float = 1e-5):
         super().__init__(residuals, rate)
         self.truncation = arguments.number(type(self).__name__, "truncation", truncation, least=0)
+        if self.truncation >= 1:
+            raise arguments.refusal(type(self).__name__, "truncation", truncation, "less than 1, such as 1e-5: with 1 "
+                                    "no singular value is left", ValueError)
 
     def direction(self, r: Tensor, J: Tensor) -> Tensor:
         self.check(J)
@@ -224,8 +227,7 @@ class GaussNewton(Inverse):
 
     Behaviour: quadratic convergence where residuals can all vanish and the start is near; far away the linearisation is
         wrong and the step too long.
-    Raises: ValueError, NoUpdate: as ``jacobian`` does, and for a singular Jacobian.
-    Chapter: 14_better_updates.
+    Raises: ValueError, NoUpdate: as ``jacobian`` does, and for a singular Jacobian.   Chapter: 14_better_updates.
     """
 
     exponent = 1.0
@@ -241,8 +243,7 @@ class HalfInverse(Inverse):
         rate: 1 is usual. Unlike that of Gauss-Newton it depends on the units of the residuals.
         truncation: singular values below so much of the largest one count as zero.
 
-    Raises: as ``GaussNewton``.
-    Chapter: 14_better_updates.   Source: schnell2022hig.
+    Raises: as ``GaussNewton``.   Chapter: 14_better_updates.   Source: schnell2022hig.
     """
 
     exponent = 0.5
@@ -263,8 +264,7 @@ class LevenbergMarquardt(Update):
         adapt: the factor of three; 1 keeps the damping.
 
     Behaviour: an update takes the Jacobian, one solve and one more forward pass.
-    Raises: as ``jacobian``.
-    Chapter: 14_better_updates.   Source: marquardt1963.
+    Raises: as ``jacobian``.   Chapter: 14_better_updates.   Source: marquardt1963.
     """
 
     def __init__(self, residuals: nn.Module, damping: float = 1e-2, adapt: float = 3.0):

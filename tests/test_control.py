@@ -235,3 +235,39 @@ def test_an_episode_that_never_ends_is_refused(settings, said):
 def test_another_problem_is_a_change_of_its_settings():
     assert SHORT.episode(Nothing(), few()).shape == (3, 4, 4, 32)
     assert problem.settings["bound"] == 2.0
+
+
+@pytest.mark.parametrize("slip, message", [
+    (lambda: SHORT.plant(region="other viscosities"), "region is 'other viscosities'; choose one of as trained, other"),
+    (lambda: SHORT.judge(Nothing(), [0], WEIGHT, regions="as trained"), "region is 'a'; choose one of as trained"),
+    (lambda: SHORT.judge(Nothing(), 0, WEIGHT), "seeds is 0; give a list of seeds"),
+    (lambda: SHORT.judge(Nothing(), [], WEIGHT), r"seeds is \[\]; give a list of seeds"),
+    (lambda: SHORT.instances("Train", 0), "no instances 'Train' of seed 0; give one of train, validation, test"),
+    (lambda: SHORT.instances("train", -1), "no instances 'train' of seed -1; give"),
+    (lambda: SHORT.episode(Nothing(), few().start()), "instances is a tensor .*; give what .instances"),
+    (lambda: SHORT.objective(Nothing, WEIGHT), "policy is the class Nothing; give a network"),
+    (lambda: SHORT.objective(None, WEIGHT), "policy is None; give a network"),
+    (lambda: SHORT.objective(Nothing(), -WEIGHT), "weight is -0.01; give a number of at least 0"),
+    (lambda: SHORT.objective(Nothing(), math.nan), "weight is nan; give a number of at least 0"),
+    (lambda: SHORT.plant(Relay), "actuator is the class Relay; give what makes a force")])
+def test_slips_are_named(slip, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        slip()
+
+
+def test_slips_in_environments_are_named():
+    pytest.importorskip("stable_baselines3")
+    from dpbook_course.problems.environments import BurgersEnv, ManyEpisodes
+
+    with pytest.raises(TypeError, match="BurgersEnv: problem is None; give a problem"):
+        BurgersEnv(None)
+    with pytest.raises(TypeError, match="Episodes: instances is None; give what"):
+        ManyEpisodes(SHORT, None, 2, WEIGHT)
+    with pytest.raises(ValueError, match="Episodes: weight is -1.0; give a number of at least 0"):
+        BurgersEnv(SHORT, -1.0)
+    environment = BurgersEnv(SHORT)
+    environment.reset(seed=0)
+    for action, message in ((torch.zeros(SHORT.num_points, requires_grad=True), r"action.detach\(\)"),
+                            ("text", "give real numbers"), (np.zeros(SHORT.num_points) + 0j, "give real numbers")):
+        with pytest.raises(TypeError, match=message):
+            environment.step(action)

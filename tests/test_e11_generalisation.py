@@ -200,3 +200,11 @@ def test_missing_results_or_too_few_seeds_decide_nothing():
     assert judge(rules.CLAIMS["C21"], {}).outcome == UNDECIDED
     assert judge(rules.CLAIMS["C21"], frames(as_claimed, without="e11_ks")).outcome == UNDECIDED
     assert judge(rules.CLAIMS["C21"], frames(as_claimed, num_seeds=5)).outcome == UNDECIDED
+
+
+@pytest.mark.parametrize("size", [0, -1, 513, None])
+def test_there_are_no_other_numbers_of_trajectories(size):
+    with pytest.raises(ValueError, match=f"BurgersShifts: {size} trajectories of seed 0; there are 512"):
+        burgers_shifts.train(0, size)
+    with pytest.raises(ValueError, match="no data 'sideways'; there are validation, inside"):
+        burgers_shifts.initial("sideways", 0)

@@ -6,6 +6,7 @@ right one exceeds with a probability below 1e-6.
 
 import ctypes
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 import dpbook_utils as dp
 from dpbook_utils.__main__ import main
@@ -22,7 +24,8 @@ from dpbook_utils.__main__ import main
 ROOT = Path(__file__).parents[1]
 SHAPE = (1, 12)
 ESTIMATES = {"differences": dp.FiniteDifferences(), "simultaneous": dp.Simultaneous(3),
-             "strategies": dp.EvolutionStrategies(3), "surrogate": dp.Surrogate(dp.Additive(dp.ConvResNet(1, 1, 1)))}
+             "strategies": dp.EvolutionStrategies(3), "surrogate": dp.Surrogate(
+                 dp.Additive(dp.ConvResNet(1, 1, 1, conditions={"viscosity": (0.1, 0.1)})))}
 
 
 def laplacian(u):
@@ -156,7 +159,7 @@ def test_a_surrogate_lends_its_gradient_and_not_its_values():
         assert torch.equal(e, f)
     assert not list(P.parameters())
     wrong = dp.black_box(step, SHAPE, gradient=dp.Surrogate(lambda u: u[:, :, :3]))
-    with pytest.raises(ValueError, match="the network's result has shape"):
+    with pytest.raises(ValueError, match="the network's result is a tensor of shape .* returns what the step does"):
         pulled(wrong, u, viscosity, u)
 
 
@@ -451,3 +454,146 @@ def test_the_command_tells_whether_a_gradient_is_right(tmp_path, monkeypatch, ca
     help = subprocess.run([sys.executable, "-m", "dpbook_utils", "check_gradient", "--help"], cwd=ROOT,
                           capture_output=True, text=True, check=True)
     assert "MODULE:STEP" in help.stdout
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+def number(u, nu):
+    return u * nu[:, None, None]
+
+
+def states(batch: int = 3):
+    return torch.randn(batch, 1, 8, generator=torch.Generator().manual_seed(0))
+
+
+def backward(P, u=None, **parameters):
+    u = (states() if u is None else u).clone().requires_grad_()
+    P(u, **parameters).sum().backward()
+    return u.grad
+
+
+def of(step, gradient, **parameters):
+    """The gradient of a black box in its state."""
+    return backward(dp.black_box(step, (1, 8), gradient=gradient), **parameters)
+
+
+def square(u):
+    return u**2
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: dp.from_numpy(number, (1, 8), shapes={"nu": 5}), r"shapes\['nu'\] is 5; give one whole number"),
+    (lambda: dp.from_numpy(number, (1, 8), shapes={"nu": (-5,)}), r"shapes\['nu'\] is \(-5,\); give"),
+    (lambda: dp.from_numpy(number, (1, 8), shapes={"nu": "ab"}), r"shapes\['nu'\] is 'ab'; give"),
+    (lambda: dp.from_numpy(lambda v, u: v, (1, 8)), "parameters are not called as the states, .* this one has u"),
+    (lambda: dp.from_numpy(lambda u, u0: u, (1, 8)), "this one has u0"),
+    (lambda: dp.from_numpy(lambda u, function: u, (1, 8)), "or function or what; this one has function"),
+    (lambda: dp.from_numpy(number, (1, 8), vjp=lambda u, g: g), r"a function called as vjp\(u, g, nu\), where this"),
+    (lambda: dp.from_numpy(square, (1, 8), jvp=lambda g: g), r"a function called as jvp\(u, g\), where this"),
+    (lambda: of(square, dp.FiniteDifferences(sizes={"state": 1.0})), "a name in the gradient's sizes is 'state'; give"),
+    (lambda: dp.Surrogate(dp.FiniteDifferences()), "network is a FiniteDifferences; give .*, of one argument")])
+def test_slips_in_building_a_foreign_solver_are_named(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+@pytest.mark.parametrize("step", [
+    lambda u: np.ma.masked_array(u, mask=u > 0), lambda u: u[..., ::-1], lambda u: u.astype(">f4"),
+    lambda u: u.astype(np.longdouble)])
+def test_arrays_that_torch_would_misread_are_refused(step):
+    with pytest.raises(dp.ForeignError, match=r"result of the step is a NumPy array .*; let it return .* without a"):
+        dp.from_numpy(step, (1, 8))(states())
+
+
+@pytest.mark.parametrize("make", [
+    lambda step: dp.from_numpy(step, (1, 8)), lambda step: dp.black_box(step, (1, 8), gradient=dp.Simultaneous())])
+@pytest.mark.parametrize("step", [
+    lambda u: u - u.mean(), lambda u: u / np.abs(u).max(), lambda u: u - np.roll(u, 1, 0), lambda u: u + u[::-1]])
+def test_steps_that_mix_samples_are_refused(make, step):
+    with pytest.raises(dp.ForeignError, match="the result of the step for sample 0 changes with the other samples"):
+        make(step)(states())
+    make(step)(states(1))
+
+
+@pytest.mark.parametrize("gradient, scale", [
+    (dp.FiniteDifferences(1e-30), 1), (dp.FiniteDifferences(sizes={"u": 1e-30}), 1), (dp.FiniteDifferences(), 1e30),
+    (dp.EvolutionStrategies(8, 1e-30), 1), (dp.Simultaneous(8, 1e-30), 1), (dp.Simultaneous(8), 1e30)])
+def test_moves_that_are_lost_in_rounding_or_beyond_all_numbers_are_refused(gradient, scale):
+    with pytest.raises(ValueError, match="u is moved by .*, which is nothing beside numbers of up to"):
+        of(lambda u: 0.5 * u, gradient, u=scale * states())
+
+
+def test_a_blown_up_state_still_gives_nan():
+    assert of(square, dp.FiniteDifferences(), u=states() * math.nan).isnan().all()
+
+
+@pytest.mark.parametrize("network, message", [
+    (lambda u: None, "the network's result is None; give"), (lambda u: u.double(), "is a tensor .*float64; give"),
+    (lambda u: u.detach(), "has no gradient with respect to what it is given"),
+    (lambda u: torch.ones_like(u), "has no gradient with respect to")])
+def test_what_a_surrogate_cannot_lend_is_refused(network, message):
+    with pytest.raises(ValueError, match=f"Surrogate: .*{message}"):
+        of(square, dp.Surrogate(network))
+
+
+def test_a_surrogate_lends_no_gradient_in_what_it_does_not_take():
+    """It would be zero, which a search for that parameter takes for the optimum."""
+    P = dp.black_box(number, (1, 8), gradient=dp.Surrogate(dp.Additive(dp.ConvResNet(1, 1, 1, width=2))))
+    with pytest.raises(ValueError, match=r"respect to nu was asked for, .* give one that names nu, or nu.detach\(\)"):
+        backward(P, nu=torch.ones(3, requires_grad=True))
+    backward(P, nu=torch.ones(3))
+
+
+def test_ways_that_do_not_lead_into_foreign_steps_say_so():
+    P, u = dp.from_numpy(square, (1, 8), vjp=lambda u, g: 2 * u * g), states()
+    with pytest.raises(dp.ForeignError, match="updates that need the whole Jacobian"), forward_ad.dual_level():
+        P(forward_ad.make_dual(u, u))
+    with pytest.raises(dp.ForeignError, match="many gradients at once"):
+        torch.autograd.functional.jacobian(P, u, vectorize=True)
+    x = u.clone().requires_grad_()
+    with pytest.raises(dp.ForeignError, match=r"g.resolve_neg\(\)"):
+        torch.autograd.grad(P(x), x, torch._neg_view(u))
+    with pytest.raises(dp.ForeignError, match=r"give x.resolve_neg\(\)"):
+        P(torch._neg_view(u))
+
+
+SLIPS = """
+import numpy as np, torch, dpbook_utils as dp
+P = dp.Burgers(16, 1.0, 0.001)
+small = dp.Burgers(2, 1.0, 0.001)
+array, integers, state = np.ones((2, 1, 16)), torch.ones(2, 1, 16, dtype=torch.long), torch.randn(2, 1, 16)
+def raises(u): return {}["a"]
+"""
+
+
+@pytest.mark.parametrize("words, message", [
+    (["slips:P"], "Burgers: parameter viscosity is missing"), (["slips.py:P"], "give a module as for import"),
+    (["./slips:P"], "give a module as for import"), (["slips:Q"], "slips has no Q; it has"),
+    (["slips:dp"], "slips:dp is a module; give an operator"), (["slips:P", "--set", "viscosity"], "--set is visc"),
+    (["slips:P", "--set", "viscosity=a"], "--set is viscosity=a; give a parameter's name and a number"),
+    (["slips:P", "--set", "u=1"], "the state is given by --state"), (["slips:P", "--tolerance", "nan"], "tolerance is"),
+    (["slips:P", "--state", "array"], r"array is a NumPy array .* as torch.from_numpy\(array\) makes it"),
+    (["slips:P", "--state", "integers"], r"as .float\(\) makes them"), (["slips:P", "--state", "no"], "slips has no"),
+    (["slips:small"], "no solver on a grid of at least three points per axis"),
+    (["slips:raises", "--state", "state"], "the step raised KeyError: 'a'; mend it"),
+    (["ends:P"], r"ends cannot be imported from .* \(it ends the program, sys.exit: 0\)"),
+    (["misspelt:P"], r"misspelt cannot be imported .* \(SyntaxError: "), (["nothing:P"], "No module named 'nothing'")])
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", sys.path)
+    for name, text in (("slips", SLIPS), ("ends", "import sys; sys.exit(0)"), ("misspelt", "def f(:")):
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["check_gradient", *words])
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert re.search(message, said) and said.count("\n") == 1
+
+
+def test_the_command_sets_a_field_to_a_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "slips", raising=False)
+    (tmp_path / "slips.py").write_text(SLIPS, encoding="utf-8")
+    assert main(["check_gradient", "slips:P", "--set", "viscosity=0.01", "--set", "force=0.1"]) == 0
+    assert "force: relative error" in capsys.readouterr().out

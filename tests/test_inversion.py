@@ -101,3 +101,18 @@ def test_observations_that_do_not_fit_are_told():
         sensors(torch.zeros(1, 1, 1, 8))
     with pytest.raises(ValueError, match="Average it to the sensors' grid"):
         sensors(torch.zeros(1, 2, 1, 16))
+
+
+@pytest.mark.parametrize("function, options, message", [
+    (None, {}, "function is None; give a function"), (torch.nn.Linear, {}, "function is the class Linear; give"),
+    (lambda x: valley(x.detach()), {}, "the function's value is a tensor .*; give real numbers that depend on"),
+    (lambda x: valley(x) + 0j, {}, "give real numbers"), (valley, {"watch": 3}, "watch is 3; give a function"),
+    (valley, {"watch": lambda: None}, "watch is the function <lambda>; give a function of the number")])
+def test_slips_are_named(function, options, message):
+    with pytest.raises((TypeError, ValueError), match=f"minimise: .*{message}"):
+        minimise(function, STARTS, **options)
+
+
+def test_in_inference_mode_there_is_no_search():
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"which torch.inference_mode\(\) forbids"):
+        minimise(valley, STARTS)

@@ -259,3 +259,76 @@ def test_arguments_are_checked(given):
         dp.GaussNewton(Linear(), **given)
     with pytest.raises(ValueError, match="LevenbergMarquardt: damping is"):
         dp.LevenbergMarquardt(Linear(), damping=0)
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+def residuals(network=None, **options):
+    network = dp.ConvResNet(1, 1, 1, width=2, num_blocks=1) if network is None else network
+    return dp.Residuals(dp.Objective(dp.Rollout(dp.Sequential(dp.Additive(network)), 2, **options),
+                                     dp.TrajectoryLoss(dp.every_step)))
+
+
+def states(batch=3, steps=None):
+    u = torch.randn(batch, *(() if steps is None else (steps,)), 1, 8, generator=torch.Generator().manual_seed(0))
+    return 0.1 * u
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 8), (3, 2, 2, 8), (3, 2, 1, 1)])
+def test_a_reference_is_not_repeated_to_fit(shape):
+    with pytest.raises(ValueError, match=r"Residuals: the trajectory has shape .*, the reference .*; both are"):
+        residuals()(u0=states(), reference=torch.zeros(shape))
+
+
+def test_a_network_that_stands_in_the_chain_twice_is_refused_and_left_as_it_is():
+    network = dp.ConvResNet(1, 1, 1, width=2, num_blocks=1)
+    before = [w.detach().clone() for w in network.parameters()]
+    for step in (dp.Sequential(dp.Additive(network), dp.Additive(network)), dp.repeat(dp.Additive(network), 2)):
+        twice = dp.Residuals(dp.Objective(dp.Rollout(step, 1), dp.TrajectoryLoss(dp.every_step)))
+        if len(list(twice.named_parameters(remove_duplicate=False))) > len(before):
+            with pytest.raises(ValueError, match="a network stands in it more than once, .* let Rollout repeat"):
+                dp.GaussNewton(twice)(u0=states(), reference=states(steps=1))
+    assert all(torch.equal(w, then) for w, then in zip(network.parameters(), before, strict=True))
+
+
+class Scale(nn.Module):
+    """Its weight has a leading axis of one, which counts no members."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.full((1,), 0.5))
+
+    def forward(self, u):
+        return u * self.w
+
+
+def test_weights_that_as_copies_act_along_a_states_axis_are_refused():
+    """With as many samples as cells, a copy for each sample passes for one for each cell."""
+    with pytest.raises(ValueError, match="a copy of weights changes several samples"):
+        dp.jacobian(residuals(Scale()), u0=states(8), reference=states(8, 2))
+    r, J = dp.jacobian(residuals(), u0=states(8), reference=states(8, 2))  # a network of as many samples as cells
+    assert r.shape == (8, 16) and len(J) == r.numel()
+
+
+def test_networks_that_are_frozen_in_parts_are_refused_and_whole_ones_stay():
+    parts = dp.ConvResNet(1, 1, 1, width=2, num_blocks=1)
+    next(parts.parameters()).requires_grad_(False)
+    with pytest.raises(ValueError, match="some weights of a network are trained and others frozen"):
+        dp.jacobian(residuals(parts), u0=states(), reference=states(steps=2))
+    held = dp.ConvResNet(1, 1, 1, width=2, num_blocks=1, seed=1).requires_grad_(False)
+    free = dp.ConvResNet(1, 1, 1, width=2, num_blocks=1)
+    step = dp.Sequential(dp.Additive(held), dp.Additive(free))
+    ours = dp.Residuals(dp.Objective(dp.Rollout(step, 2), dp.TrajectoryLoss(dp.every_step)))
+    assert dp.jacobian(ours, u0=states(), reference=states(steps=2))[1].shape[1] == sum(
+        w.numel() for w in free.parameters())
+
+
+@pytest.mark.parametrize("slip, message", [
+    (lambda: dp.jacobian(None), "jacobian: residuals is None; give a module"),
+    (lambda: dp.jacobian(dp.Residuals), "residuals is the class Residuals; give a module"),
+    (lambda: dp.jacobian(residuals(checkpoint=True), u0=states(), reference=states(steps=2)), "is checkpointed, which"),
+    (lambda: dp.GaussNewton(residuals(), truncation=1.0), "GaussNewton: truncation is 1.0; give less than 1"),
+    (lambda: dp.LevenbergMarquardt(residuals(), adapt=0.5), "adapt is 0.5; give a number of at least 1")])
+def test_slips_are_named(slip, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        slip()

@@ -328,3 +328,9 @@ def test_refusals_of_the_new_solvers():
         SemiImplicitKuramotoSivashinsky(48, 1.0, 2)(torch.zeros(1, 1, 48), length=80.0)
     with pytest.raises(TypeError, match="integrator"):
         SpectralBurgers(16, 1.0, 0.01, "etdrk2")
+
+
+@pytest.mark.parametrize("slope", [None, "van_leer", 1.0, Limited])
+def test_a_slope_that_is_no_function_is_refused(slope):
+    with pytest.raises(TypeError, match="Limited: slope is .*; give a function of the differences"):
+        Limited(slope)

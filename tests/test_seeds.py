@@ -106,3 +106,42 @@ def test_a_band_has_a_gap_where_a_seed_is_not_finite_and_bears_zeros():
 def test_what_is_no_band_is_refused(values, x, message):
     with pytest.raises(ValueError, match=message):
         course.band(values, x)
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+SIX = pandas.DataFrame([{"variant": v, "budget": 100, "seed": s, "error.inside": 1.0 + s, "diverged_at": -1,
+                           "curve.inside": np.ones(3)} for v in "AB" for s in range(6)])
+
+
+@pytest.mark.parametrize("slip, message", [
+    (lambda: course.interval(SIX, "A", 100, "error.insde"), "no metric 'error.insde'; did you mean error.inside"),
+    (lambda: course.stacked(SIX, "A", 100, "curve"), "no metric 'curve'; did you mean curve.inside"),
+    (lambda: course.per_seed(SIX, "A", 100, "curve.inside"), r"an array for each seed; .* course.stacked\("),
+    (lambda: course.interval(SIX, "A", "100"), "budget is '100'; give a number of updates"),
+    (lambda: course.ratio(SIX, "A", 100, "B"), "budget is 'B'; give a number of updates"),
+    (lambda: course.interval(SIX, ["A"], 100), r"variant is \['A'\]; give the name of a variant"),
+    (lambda: course.interval("e04", "A", 100), "frame is 'e04'; give a frame of results, as course.measured"),
+    (lambda: course.stacked(None, "A", 100, "curve.inside"), "frame is None; give a frame of results"),
+    (lambda: course.at_equal_time(SIX, "A", 100, "B", (100,), "error.inside"), "budgets_a is 100; give all"),
+    (lambda: course.at_equal_time(SIX, "A", (100,), "B", (), "error.inside"), r"budgets_b is \(\); give all"),
+    (lambda: course.band(np.ones((0, 4))), r"band: got values of shape \(0, 4\)"),
+    (lambda: course.band("ab"), "band: values is 'ab'; give real numbers"),
+    (lambda: course.band(1j * np.ones((3, 4))), "give real numbers"),
+    (lambda: course.measured(None), "experiment is None; give the id of an experiment"),
+    (lambda: course.complete(3), "experiment is 3; give the id of an experiment")])
+def test_slips_are_named(slip, message):
+    with pytest.raises((KeyError, TypeError, ValueError), match=message):
+        slip()
+
+
+def test_a_seed_that_both_sides_lost_counts_once():
+    a, b = SIX.copy(), SIX.copy()
+    a.loc[a.seed == 0, "diverged_at"] = 3  # of both
+    assert "1 of 6 seeds lost" in str(course.ratio(a, "A", "B", 100))
+    b.loc[(b.seed == 0) & (b.variant == "A") | (b.seed == 1) & (b.variant == "B"), "diverged_at"] = 3
+    assert "2 of 6 seeds lost" in str(course.ratio(b, "A", "B", 100))
+
+
+def test_a_curve_with_a_gradient_is_drawn():
+    assert course.band(torch.ones(3, 4, requires_grad=True))[1].tolist() == [1.0] * 4

@@ -122,3 +122,26 @@ def test_an_unknown_letter_or_scheme_is_told():
         letter.letter("Q", 32)
     with pytest.raises(ValueError, match="scheme"):
         letter.solver("upwind", 32)
+
+
+def test_a_time_step_that_was_changed_for_the_smoke_alone_is_refused():
+    solver = Smoke((8, 8), (1.0, 1.0), 0.05)
+    u = torch.rand(1, 3, 8, 8)
+    solver(u, viscosity=0.001)
+    solver.dt = 0.1
+    with pytest.raises(ValueError, match="Smoke: dt is 0.1 and that of its flow 0.05; build another solver"):
+        solver(u, viscosity=0.001)
+
+
+@pytest.mark.parametrize("slip, message", [
+    (lambda: letter.letter("S", 1.5), "letter: num_points is 1.5; give a whole number"),
+    (lambda: letter.letter("S", 0), "letter: num_points is 0; give"),
+    (lambda: letter.letter("S", 16, 0), "letter: height is 0; give a number of 0 ... 1"),
+    (lambda: letter.letter("S", 16, math.nan), "letter: height is nan; give"),
+    (lambda: letter.solver("MacCormack", None), "letter.solver: num_points is None; give"),
+    (lambda: letter.velocity(torch.zeros(2, 5), 8), r"velocity: unknowns is a tensor .* a tensor \(samples, 168\)"),
+    (lambda: letter.velocity(None, 8), "velocity: unknowns is None; give"),
+    (lambda: letter.overlap(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 4, 4)), "the pictures have shapes .*; give two")])
+def test_slips_with_letters_are_named(slip, message):
+    with pytest.raises(ValueError, match=message):
+        slip()

@@ -170,3 +170,13 @@ def test_a_single_call_passes_nan_on_and_a_roll_out_refuses_it():
     assert built()(u).isnan().sum() == 1
     with pytest.raises(ValueError, match="NaN or infinite"):
         dp.Rollout(built(), 1)(u)
+
+
+@pytest.mark.parametrize("u, parameters, message", [
+    (U, {"viscosity": None}, "Burgers: parameter viscosity is None; give a number or a tensor"),
+    (U.to_sparse(), {"viscosity": 0.01}, "and no torch.sparse_coo; convert it")])
+def test_calls_with_nothing_in_them_are_refused_also_after_a_good_one(u, parameters, message):
+    P = dp.Burgers(16, 1.0, 0.001)
+    P(U, viscosity=0.01)
+    with pytest.raises(TypeError, match=message):
+        P(u, **parameters)

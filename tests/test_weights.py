@@ -250,3 +250,16 @@ def test_a_stored_network_is_as_good_as_the_record_of_its_study(card):
     found = float(one.error(course.load(card.problem, card.setup, card.seed, card.updates), 1)[0])
     assert abs(found / card.error - 1) < ROUNDING
     assert abs(found / training.recorded(one, card) - 1) < AGREEMENT
+
+
+@pytest.mark.parametrize("name, given", [("problem", (None, "ONE")), ("setup", ("ks", None)),
+                                         ("seed", ("ks", "ONE", None))])
+def test_what_does_not_say_which_network_loads_none(made_up, name, given):
+    with pytest.raises(TypeError, match=f"load: {name} is None; give one of those that course.trained"):
+        course.load(*given, root=made_up)
+
+
+def test_a_folder_may_be_a_text_and_an_empty_one_is_named(made_up, tmp_path_factory):
+    assert len(course.trained(str(made_up))) == 3 and course.load("ks", "ONE", root=str(made_up)) is not None
+    with pytest.raises(LookupError, match="trained: there are no weights in .*; train them: python -m"):
+        course.trained(tmp_path_factory.mktemp("empty"))

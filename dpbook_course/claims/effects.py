@@ -14,6 +14,7 @@ The interval may be wide where the test is sure: if one seed is far off on the s
 ``simulation`` measures how often these intervals contain the truth, and how often the readings are wrong.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
+
+from dpbook_utils import arguments
 
 MIN_SEEDS = 6  # with five, the two-sided test on ranks cannot fall below 0.0625
 LEVEL = 0.95
@@ -185,7 +188,7 @@ class PairedRatio(NamedTuple):
         return self.ratio, self.low, self.high, self.seeds
 
     def __format__(self, spec: str) -> str:
-        spec, lost = spec or ".2f", self.blown_up_a + self.blown_up_b
+        spec, lost = spec or ".2f", max(self.blown_up_a, self.blown_up_b, self.num_pairs - len(self.seeds))
         gone = f"; {lost} of {self.num_pairs} seeds lost" if lost else ""
         return f"{self.ratio:{spec}} ({self.low:{spec}} to {self.high:{spec}}{gone})"
 
@@ -193,12 +196,20 @@ class PairedRatio(NamedTuple):
         return format(self)
 
 
+def numbers(label: str, name: str, values) -> np.ndarray:
+    """An array of real numbers.   Raises: ValueError for what is none."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
+        if not np.iscomplexobj(values):
+            return np.asarray(values, float)
+    raise arguments.refusal(label, name, values, "real numbers", ValueError)
+
+
 def log_ratios(a: Sequence[float], b: Sequence[float]) -> np.ndarray:
     """(seeds,): log(a/b), infinite where one side is not finite and NaN where neither is.
 
     Raises: ValueError for other lengths, no values, or finite values that are not positive.
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = numbers("paired_ratio", "a", a), numbers("paired_ratio", "b", b)
     if a.ndim != 1 or a.shape != b.shape or not len(a):
         raise ValueError(f"paired_ratio: got {a.shape} and {b.shape} values; give one value per seed of each set-up, "
                          "for the same seeds in the same order")
@@ -246,7 +257,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Raises: ValueError for values that are not finite: how to count those is not for a mean to decide.
     """
-    values = np.asarray(values, float)
+    values = numbers("mean_interval", "values", values)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"mean_interval: got {values.tolist()}; give one finite value per seed, and report the number "
                          "of blow-ups beside it (paired_ratio counts them)")
@@ -255,7 +266,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 def geometric_mean_interval(values: Sequence[float]) -> Interval:
     """The same for the geometric mean of positive values."""
-    values = np.asarray(values, float)
+    values = numbers("geometric_mean_interval", "values", values)
     if (values <= 0).any():
         raise ValueError(f"geometric_mean_interval: got {values.tolist()}; give positive values")
     return Interval(*(math.exp(x) for x in mean_interval(np.log(values))))

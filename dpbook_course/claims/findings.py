@@ -10,6 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pandas
 
+from dpbook_utils import arguments
+from dpbook_utils.names import meant
+
 from . import effects as statistics
 from .claims import OUTCOMES, SUPPORTED, Effect, Verdict
 from .effects import AS_CLAIMED, MIN_SEEDS, OTHER_WAY, READINGS, UNDECIDED, Question
@@ -29,19 +32,38 @@ DIVERGED = " A training that diverged counts as an infinite error."
 def per_seed(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
     """The metric of a variant at a budget, by seed, or by (set of data, seed); empty if it has not been computed.
 
-    Raises: KeyError for a metric that the frame does not have, ValueError if a seed occurs twice.
+    Raises: KeyError for a metric that the frame does not have, TypeError for another kind of argument or a metric that
+        is an array, ValueError if a seed occurs twice.
     """
+    arguments.instance("per_seed", "frame", frame, pandas.DataFrame, "a frame of results, as course.measured('e04')")
+    if variant is not None:  # one that cannot be chosen yet
+        arguments.text("per_seed", "variant", variant, "the name of a variant, a text")
+    if not arguments.is_number(budget):
+        raise arguments.refusal("per_seed", "budget", budget, "a number of updates")
     chosen = ((frame["variant"] == variant) & (frame["budget"] == budget)).to_numpy()
     if not chosen.any():
         return pandas.Series(dtype=float)
+    column(frame, metric)
     index = frame.loc[chosen, "seed"].to_numpy()
     if "data_set" in frame:
         index = pandas.MultiIndex.from_frame(frame.loc[chosen, ["data_set", "seed"]])
-    found = pandas.Series(frame[metric].to_numpy()[chosen].astype(float), index)
+    values = frame[metric].to_numpy()[chosen]
+    if any(np.ndim(value) for value in values):
+        raise TypeError(f"per_seed: {metric} is an array for each seed; give a metric that is one number, or take "
+                        "course.stacked(frame, variant, budget, metric)")
+    found = pandas.Series(values.astype(float), index)
     if not found.index.is_unique:
         raise ValueError(f"{variant}, budget {budget}: a seed occurs twice in the results; move one of the two files "
                          "of records away")
     return found
+
+
+def column(frame: pandas.DataFrame, metric: str) -> pandas.Series:
+    """The column of a metric.   Raises: KeyError, which says what may be meant."""
+    if not isinstance(metric, str) or metric not in frame:
+        known = [name for name in frame if isinstance(name, str)]
+        raise KeyError(f"no metric {metric!r}; {meant(str(metric), known)}the frame has {', '.join(known)}")
+    return frame[metric]
 
 
 def judged(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> pandas.Series:
@@ -142,6 +164,9 @@ def at_equal_time(frame: pandas.DataFrame, a: str, budgets_a: Sequence[int], b: 
     is interpolated (``wall_clock.at_time``), never extrapolated; between two trainings of which one diverged it is
     infinite (``judged``). Both are empty if a budget is missing.
     """
+    for name, budgets in (("budgets_a", budgets_a), ("budgets_b", budgets_b)):
+        if not isinstance(budgets, Sequence) or isinstance(budgets, str) or not budgets:
+            raise arguments.refusal("at_equal_time", name, budgets, "all numbers of updates, such as (1500, 6000)")
     series = [_by_time(frame, variant, budgets, metric) for variant, budgets in ((a, budgets_a), (b, budgets_b))]
     if any(errors.empty for _, errors in series):
         return pandas.Series(dtype=float), pandas.Series(dtype=float)

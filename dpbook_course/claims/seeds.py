@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from .effects import PairedRatio, geometric_mean_interval, log_ratios, lost, ratio_of
-from .findings import common_seeds, first_set, for_each_seed, judged, per_seed, units
+from dpbook_utils import arguments
+
+from .effects import PairedRatio, geometric_mean_interval, log_ratios, lost, numbers, ratio_of
+from .findings import column, common_seeds, first_set, for_each_seed, judged, per_seed, units
 
 NO_PAIRS = PairedRatio(math.nan, math.nan, math.nan, 0, 0, 1.0, 0, 0)
 
@@ -99,13 +101,15 @@ def stacked(frame: pandas.DataFrame, variant: str, budget: int, metric: str) -> 
 
     Raises: LookupError if it has not been computed, KeyError for a metric that the frame does not have.
     """
+    arguments.instance("stacked", "frame", frame, pandas.DataFrame, "a frame of results, as course.measured('e04')")
+    arguments.text("stacked", "variant", variant, "the name of a variant, a text")
     rows = frame[(frame["variant"] == variant) & (frame["budget"] == budget)].sort_values("seed")
     if rows.empty:
         budgets = sorted(set(frame["budget"][frame["variant"] == variant]))
         raise LookupError(f"no results of {variant!r} at budget {budget}; "
                           + (f"there are those at {budgets}" if budgets else
                              f"the variants are {', '.join(dict.fromkeys(frame['variant']))}"))
-    return np.stack(list(rows[metric]))
+    return np.stack(list(column(rows, metric)))
 
 
 def band(values, x=None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -121,8 +125,8 @@ def band(values, x=None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
 
     Raises: ValueError for other shapes, or negative values.
     """
-    values = np.asarray(values, float)
-    if values.ndim != 2 or (values < 0).any():
+    values = numbers("band", "values", values.detach() if hasattr(values, "detach") else values)
+    if values.ndim != 2 or not len(values) or (values < 0).any():
         raise ValueError(f"band: got values of shape {values.shape}"
                          + (", some of them negative" if (values < 0).any() else "")
                          + "; give (seeds, points) that are not negative")

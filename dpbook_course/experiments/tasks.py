@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas
 
+from dpbook_utils import arguments
+
 from . import results
 from .spec import Experiment, Specification, Task
 
@@ -92,7 +94,7 @@ def find(experiment: str) -> Experiment:
 
     Raises: LookupError for an unknown one: lists the ids; StudyError if its study cannot be used.
     """
-    name = experiment.strip().lower()
+    name = arguments.text("find", "experiment", experiment, "the id of an experiment, such as 'e04'").strip().lower()
     found, problems = loaded(name[:3]) if re.match(r"e\d\d", name) else ({}, [])
     for problem in problems:
         raise problem

@@ -45,16 +45,16 @@ class Plant(Explained, nn.Module):
         u_next = P(u; force),   force = actuator(command),   effort_next = effort + mean_x(force^2) / num_steps
 
     Args:
-        solver: operator ``(u, viscosity, force) -> u_next``.
-        actuator: from commands to forces.
-        viscosity: [m^2/s], of all instances.
-        num_steps: of an episode; the channel ``time`` counts them from 0 to 1.
+        solver: operator ``(u, viscosity, force) -> u_next``.   actuator: from commands to forces.
+        viscosity: [m^2/s], of all instances.   num_steps: of an episode; ``time`` counts them from 0 to 1.
 
     Shapes: state (batch, 4, x) with the channels u, target, time, effort; command (batch, 1, x) -> (batch, 4, x).
     """
 
     def __init__(self, solver: nn.Module, actuator: nn.Module, viscosity: float, num_steps: int):
         super().__init__()
+        if not callable(actuator) or isinstance(actuator, type):
+            raise arguments.refusal("Plant", "actuator", actuator, "what makes a force of a command, Proportional(2.0)")
         self.solver, self.actuator = solver, actuator
         self.viscosity, self.num_steps = viscosity, num_steps
 
@@ -76,6 +76,8 @@ class Controlled(Explained, nn.Module):
 
     def __init__(self, plant: Plant, policy: nn.Module, sensor_noise: float = 0.0):
         super().__init__()
+        if not callable(policy) or isinstance(policy, type):
+            raise arguments.refusal("Controlled", "policy", policy, "a network (batch, 3, x) -> (batch, 1, x)")
         self.plant, self.policy, self.sensor_noise = plant, policy, sensor_noise
 
     def command(self, state: Tensor) -> Tensor:
@@ -105,6 +107,8 @@ class ControlLoss:
     """
 
     def __init__(self, weight: float, scale: float):
+        if not arguments.is_number(weight) or not 0 <= weight < float("inf"):
+            raise arguments.refusal("ControlLoss", "weight", weight, "a number of at least 0", ValueError)
         self.weight, self.scale = weight, scale
 
     def __call__(self, trajectory: Tensor, reference: Tensor) -> Tensor:
@@ -175,8 +179,6 @@ class BurgersControl:
                     "force": "root mean square of the force [m/s^2]"}
         return {f"{name}.{region}": f"{text}; {region}" for region in self.regions for name, text in measures.items()}
 
-    # What is controlled ----------------------------------------------------------------------------------------------
-
     @functools.cache
     def solver(self) -> TracedSolver:
         """P."""
@@ -196,15 +198,18 @@ class BurgersControl:
 
     def plant(self, actuator: nn.Module | None = None, region: str = "as trained") -> Plant:
         """With the proportional actuator by default."""
+        if region not in self.regions:
+            raise ValueError(f"BurgersControl: region is {region!r}; choose one of {', '.join(self.regions)}")
         solver = self.finer_solver() if region == "finer solver" else self.solver()
         viscosity = self.other_viscosity if region == "other viscosity" else self.viscosity
         return Plant(solver, actuator or self.proportional(), viscosity, self.num_steps)
 
-    # Instances -------------------------------------------------------------------------------------------------------
-
     @functools.cache
     def instances(self, name: str, seed: int) -> Instances:
         """Those of a seed: ``train``, ``validation`` or ``test``."""
+        if name not in SETS or not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"BurgersControl: no instances {name!r} of seed {seed!r}; give one of {', '.join(SETS)}, "
+                             "and an int of at least 0")
         number = self.num_train if name == "train" else self.num_test
         generator = torch.Generator().manual_seed(self.data_seed + len(SETS) * seed + SETS.index(name))
         x = (torch.arange(self.num_points) + 0.5) / self.num_points
@@ -223,8 +228,6 @@ class BurgersControl:
         """Batches of training instances, one group for each seed."""
         return Batches([self.instances("train", seed) for seed in seeds], seeds, batch_size)
 
-    # Policies --------------------------------------------------------------------------------------------------------
-
     def network(self, seed: int) -> ConvResNet:
         """About 3,000 weights: u, target and time to what becomes a command for each cell, ten cells around."""
         return ConvResNet(1, 3, 1, width=self.width, num_blocks=self.num_blocks, kernel_size=self.kernel_size,
@@ -238,12 +241,12 @@ class BurgersControl:
         rollout = Rollout(Controlled(self.plant(actuator), policy), self.num_steps)
         return Objective(rollout, TrajectoryLoss(final_step, ControlLoss(weight, self.scale)), from_input)
 
-    # Judging ---------------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def episode(self, policy: nn.Module, instances: Instances, actuator: nn.Module | None = None,
                 region: str = "as trained") -> Tensor:
         """(instances, time, 4, x): the states of an episode, the initial one first."""
+        if not isinstance(instances, Instances):
+            raise arguments.refusal("BurgersControl", "instances", instances, "what .instances(name, seed) gives")
         noise = self.sensor_noise if region == "noisy sensors" else 0.0
         step = Controlled(self.plant(actuator, region), policy, noise)
         with in_mode(step, training=False), torch.random.fork_rng([]):
@@ -253,6 +256,8 @@ class BurgersControl:
     def judge(self, policy: nn.Module, seeds: Sequence[int], weight: float, actuator: nn.Module | None = None,
               name: str = "test", regions: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The ``metrics``, one entry per seed; the policy has a member for each of them, or is the same for all."""
+        if not isinstance(seeds, Sequence | range) or isinstance(seeds, str) or not seeds:
+            raise arguments.refusal("BurgersControl", "seeds", seeds, "a list of seeds, such as [0, 1]")
         measures = {}
         for region in regions or self.regions:
             last = self.ends(policy, name, tuple(seeds), actuator, region)

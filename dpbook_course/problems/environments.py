@@ -50,6 +50,12 @@ class Episodes:
 
     def __init__(self, problem: BurgersControl, instances: Instances, num_episodes: int, weight: float,
                  actuator: nn.Module | None = None):
+        if not isinstance(problem, BurgersControl):
+            raise arguments.refusal("Episodes", "problem", problem, "a problem, such as burgers_control")
+        if not isinstance(instances, Instances):
+            raise arguments.refusal("Episodes", "instances", instances, "what problem.instances('train', seed) gives")
+        if arguments.is_number(weight) and weight < 0:
+            raise arguments.refusal("Episodes", "weight", weight, "a number of at least 0", ValueError)
         self.problem, self.instances, self.weight = problem, instances, arguments.number("Episodes", "weight", weight)
         self.num_episodes = arguments.whole("Episodes", "num_episodes", num_episodes)
         self.plant = problem.plant(actuator).eval()
@@ -80,6 +86,8 @@ class Episodes:
 
     def commands(self, actions: np.ndarray) -> Tensor:
         """(episodes, x) -> (episodes, 1, x), checked."""
+        if np.asarray(actions).dtype.kind not in "fiuO":
+            raise arguments.refusal("the actions", "what was given", actions, "real numbers of -1 ... 1")
         expected = (self.num_episodes, self.problem.num_points)
         actions = np.asarray(actions, np.float32)
         if actions.shape != expected:
@@ -120,6 +128,8 @@ class BurgersEnv(gymnasium.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, problem: BurgersControl, weight: float = 0.01, actuator: nn.Module | None = None, seed: int = 0):
+        if not isinstance(problem, BurgersControl):
+            raise arguments.refusal("BurgersEnv", "problem", problem, "a problem, such as burgers_control")
         self.episodes = Episodes(problem, problem.instances("train", seed), 1, weight, actuator)
         self.observation_space, self.action_space = spaces(problem)
 
@@ -128,6 +138,8 @@ class BurgersEnv(gymnasium.Env):
         return seen(self.episodes.reset(self.np_random))[0], {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        if isinstance(action, Tensor) and action.requires_grad:
+            raise arguments.refusal("BurgersEnv", "action", action, "numbers without a gradient, action.detach()")
         found = self.episodes.step(np.asarray(action)[None])
         return seen(found.state)[0], float(found.rewards[0]), found.ended, False, {}
 

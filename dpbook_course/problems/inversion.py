@@ -146,6 +146,12 @@ def minimise(function: Callable[[Tensor], Tensor], start: Tensor, *, evaluations
     if start.dtype != torch.float64:
         raise TypeError(f"{label}: start has the dtype {start.dtype}; the search needs torch.float64. Call .double() "
                         "on it, and on the networks")
+    if not callable(function) or isinstance(function, type):
+        raise arguments.refusal(label, "function", function, "a function (samples, unknowns) -> (samples,)")
+    if watch is not None and (not callable(watch) or arguments.misfit(watch, 1, start)):
+        raise arguments.refusal(label, "watch", watch, "a function of the number of the evaluation and x")
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(f"{label}: it needs gradients, which torch.inference_mode() forbids; call it outside")
     evaluations, memory = (arguments.whole(label, *given) for given in (
         ("evaluations", evaluations), ("memory", memory)))
     tolerance, first = (arguments.positive(label, *given) for given in (("tolerance", tolerance), ("first", first)))
@@ -190,6 +196,9 @@ def _evaluated(label: str, function: Callable, x: Tensor) -> tuple[Tensor, Tenso
         if not isinstance(value, Tensor) or value.shape != (len(x),):
             raise arguments.refusal(label, "the function's value", value, f"one number per sample, ({len(x)},)",
                                     ValueError)
+        if not value.is_floating_point() or not value.requires_grad:
+            raise arguments.refusal(label, "the function's value", value.detach(), "real numbers that depend on its "
+                                    "argument by operations of torch, without detach()", ValueError)
         gradient, = torch.autograd.grad(value.sum(), x)
     return value.detach(), gradient
 

@@ -45,6 +45,10 @@ def letter(character: str, num_points: int, height: float = 0.6) -> Tensor:
     Args:
         height: of the letter, in units of the box.
     """
+    if not arguments.is_number(num_points) or num_points != int(num_points) or num_points < 1:
+        raise arguments.refusal("letter", "num_points", num_points, "a whole number of at least 1", ValueError)
+    if not arguments.is_number(height) or not 0 < height <= 1:
+        raise arguments.refusal("letter", "height", height, "a number of 0 ... 1, the part of the box", ValueError)
     rows = LETTERS[arguments.choice("letter", "character", character, LETTERS)].split()
     square = height / len(rows)
     x, y = centres(num_points)
@@ -72,6 +76,8 @@ def num_unknowns() -> int:
 
 def velocity(unknowns: Tensor, num_points: int) -> Tensor:
     """(samples, unknowns) -> (samples, 2, x, y), the initial velocity on the cells' faces [m/s]; free of divergence."""
+    if not isinstance(unknowns, Tensor) or unknowns.shape[1:] != (num_unknowns(),):
+        raise arguments.refusal("velocity", "unknowns", unknowns, f"a tensor (samples, {num_unknowns()})", ValueError)
     at = torch.arange(num_points, dtype=torch.float64) / num_points
     waves = [(k, m) for k in range(-MODES, MODES + 1) for m in range(MODES + 1) if m > 0 or k > 0]
     k, m = torch.tensor(waves, dtype=torch.float64).T
@@ -87,6 +93,8 @@ def velocity(unknowns: Tensor, num_points: int) -> Tensor:
 
 def solver(scheme: str, num_points: int) -> TracedSolver:
     """One step; on a finer grid than 64 a step of the same length is taken in parts (``smoke``)."""
+    if not arguments.is_number(num_points) or num_points != int(num_points) or num_points < 1:
+        raise arguments.refusal("letter.solver", "num_points", num_points, "a whole number of at least 1", ValueError)
     advection = SCHEMES[arguments.choice("letter.solver", "scheme", scheme, SCHEMES)]
     return TracedSolver(Smoke((num_points, num_points), (1.0, 1.0), TIME / steps(num_points), advection))
 
@@ -109,6 +117,9 @@ def smoke(step: Callable, unknowns: Tensor, start: Tensor) -> Tensor:
 
 def overlap(found: Tensor, wanted: Tensor) -> Tensor:
     """(samples,): the cosine of the angle between two pictures of smoke; 1 if they are alike."""
+    if found.shape[1:] != wanted.shape[1:]:
+        raise ValueError(f"overlap: the pictures have shapes {tuple(found.shape)} and {tuple(wanted.shape)}; give two "
+                         "of one grid")
     return torch.cosine_similarity(found.flatten(1).double(), wanted.flatten(1).double(), dim=1)
 
 

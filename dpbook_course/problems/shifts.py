@@ -40,11 +40,16 @@ class BurgersShifts(ShiftsProblem):
         return burgers_schemes.reference_solver()
 
     def initial(self, name: str, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if name not in ("validation", *self.viscosity):
+            raise ValueError(f"{type(self).__name__}: no data {name!r}; there are validation, "
+                             f"{', '.join(self.viscosity)}")
         return self._drawn(self.num_test, self.viscosity["inside" if name == "validation" else name],
                            self.data_seed + 10 * seed + (name == "validation"))
 
     @functools.cache
     def train(self, seed: int, size: int) -> Trajectories:
+        if size not in range(1, max(self.sizes) + 1):
+            raise ValueError(f"{type(self).__name__}: {size} trajectories of seed {seed}; there are {max(self.sizes)}")
         u0, parameters = self._drawn(max(self.sizes), self.viscosity["inside"], self.data_seed + 10 * seed + 2)
         parameters = {name: values[:size] for name, values in parameters.items()}
         states = simulate(self.reference_solver(), u0[:size], self.train_steps, **parameters)
@@ -99,7 +104,7 @@ class KuramotoSivashinskyShifts(ShiftsProblem):
     def train(self, seed: int, size: int) -> Trajectories:
         states, lengths = self.stored("train", seed)
         chosen = torch.randperm(2 * states.shape[0] * states.shape[1], generator=torch.Generator().manual_seed(seed))
-        if size > len(chosen):
+        if size not in range(1, len(chosen) + 1):
             raise ValueError(f"{type(self).__name__}: {size} trajectories of seed {seed}; there are {len(chosen)}")
         place, half = chosen[:size] // 2, chosen[:size] % 2  # one restart makes two, one after the other
         length = lengths.repeat_interleave(states.shape[1])[place]

@@ -8,10 +8,11 @@ import pandas
 import torch
 from torch import nn
 
+from dpbook_utils import arguments
 from dpbook_utils.names import meant
 from dpbook_utils.networks import ConvResNet
 
-from .files import Card, WeightsError, cards, read
+from .files import FOLDER, Card, WeightsError, cards, read
 
 TRAIN = "python -m dpbook_course.experiments weights"
 
@@ -32,6 +33,10 @@ def load(problem: str, setup: str, seed: int = 0, updates: int | None = None, *,
     Raises: LookupError for a problem, set-up, seed or number of updates that there is not; WeightsError for a file that
         is damaged, was trained under other settings or with another major version of torch.
     """
+    for name, value in (("problem", problem), ("setup", setup), ("seed", seed)):
+        if value is None:
+            raise arguments.refusal("load", name, value, "one of those that course.trained() lists")
+    root = None if root is None else arguments.path("load", "root", root)
     card, weights = read(_chosen(problem, setup, seed, updates, root).path(root))
     step, network = chain(card)
     _check_torch(card, root)
@@ -49,13 +54,16 @@ def trained(root: Path | None = None) -> pandas.DataFrame:
 
     Columns: problem, setup, updates, seed: what ``load`` takes; study; weights: their number; metric and error: the
     study's measure, and what it found after the training; data: whose ``trajectories`` have states to begin with.
-    Raises: WeightsError for a file that is damaged.
+    Raises: WeightsError for a file that is damaged, LookupError if there are none.
     """
     from .kept import KEPT
 
+    root = None if root is None else arguments.path("trained", "root", root)
     found, problems = cards(root)
     for problem in problems:
         raise problem
+    if not found:
+        raise LookupError(f"trained: there are no weights in {root or FOLDER}; train them: {TRAIN}")
     data = {kept.problem: f"course.problems.{kept.data}" for kept in KEPT}
     rows = [{"problem": card.problem, "setup": card.setup, "updates": card.updates, "seed": card.seed,
              "study": card.study, "weights": sum(map(torch.numel, read(card.path(root))[1].values())),

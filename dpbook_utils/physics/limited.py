@@ -33,6 +33,9 @@ class Limited(Upwind):
     """
 
     def __init__(self, slope=van_leer):
+        if not callable(slope) or isinstance(slope, type):
+            raise TypeError(f"Limited: slope is {slope!r}; give a function of the differences to the two neighbours, "
+                            "such as van_leer")
         self.slope = slope
 
     def __call__(self, u, flux_speed, velocity, rest, dt, **parameters):

@@ -51,6 +51,9 @@ class Smoke(Solver):
 
     @like_state
     def step(self, u: Tensor, *, viscosity: Tensor) -> Tensor:
+        if self.dt != self.flow.dt:
+            raise ValueError(f"{self.label}: dt is {self.dt:g} and that of its flow {self.flow.dt:g}; build another "
+                             "solver with the time step that is meant")
         v, s = u[:, :2], u[:, 2:]
         domain = box(dict(zip("xy", self.flow.length)))
         s_next = CARRIED[self.flow.advection](centered(s, domain), staggered(v, domain), self.dt)

@@ -41,8 +41,7 @@ def solvers(operator) -> Iterator["Solver"]:
 class _Call:
     """One call of a solver: the kind of state, the checked parameters, and what ``precompute`` made of them, if known.
 
-    The kind includes the graph that is being recorded, if any, and inference mode: what is computed there must not be
-    used outside.
+    The kind includes the graph that is being recorded, if any, and inference mode, whose tensors are of no use outside.
     """
 
     def __init__(self, kind: tuple, parameters: dict[str, Tensor]):
@@ -188,14 +187,14 @@ class Solver(Explained, nn.Module):
 
     def check_shape(self, u: Tensor) -> None:
         if not isinstance(u, Tensor):
-            raise TypeError(f"{self.label}: the state is a {type(u).__name__}; "
-                            f"give a torch.Tensor of shape {self._expected}")
+            raise TypeError(f"{self.label}: the state is a {type(u).__name__}; give a torch.Tensor of shape "
+                            f"{self._expected}")
         if tuple(u.shape[1:]) != self.state_shape or len(u) == 0:
             raise ValueError(f"{self.label}: the state has shape {tuple(u.shape)}, expected {self._expected}; "
                              "reshape it, or build the solver for this grid")
-        if u.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64; "
-                            "convert it")
+        if u.dtype not in (torch.float32, torch.float64) or u.layout is not torch.strided:
+            raise TypeError(f"{self.label}: the state has dtype {u.dtype}, expected torch.float32 or torch.float64"
+                            f"{'' if u.layout is torch.strided else ' and no ' + str(u.layout)}; convert it")
         arguments.device(self.label, u.device)
 
     def check_result(self, u: Tensor, u_next) -> None:
@@ -231,6 +230,8 @@ class Solver(Explained, nn.Module):
             memory.refresh(self)
         kind = isinstance(u, Tensor) and (u.shape, u.dtype, u.device, recorder and weakref.ref(recorder),
                                           torch.is_inference_mode_enabled())
+        if missing := [name for name, value in parameters.items() if value is None]:
+            raise TypeError(f"{self.label}: parameter {missing[0]} is None; give a number or a tensor, or leave it out")
         if memory.call is not None and memory.call.is_same(kind, parameters):
             # A roll-out passes the same tensors at every step: read their values (a wait on a GPU) once.
             return parameters
@@ -287,8 +288,7 @@ class Solver(Explained, nn.Module):
         return {**self.__dict__, "_memory": _Memory()}  # which must not be shared by shallow copies
 
     @property
-    def label(self) -> str:
-        """How error messages name this solver."""
+    def label(self) -> str:  # how error messages name this solver
         return type(self).__name__
 
     def extra_repr(self) -> str:
