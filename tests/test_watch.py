@@ -275,3 +275,20 @@ def test_equal_surroundings_have_equal_keys_and_copies_none_in_common():
     assert Watch(first).key == Watch(first).key and hash(Watch(first).key) == hash(Watch(first).key)
     assert Watch(first).key != Watch(copy.deepcopy(first)).key
     assert Watch(first).unchanged()
+
+
+def test_a_module_of_a_users_package_may_import_the_package(tmp_path, monkeypatch):
+    package = tmp_path / "userpackage"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import rates\n")
+    (package / "rates.py").write_text("import userpackage\n\nRATE = 0.5\n\n\n"
+                                      "def half(u):\n    return userpackage.rates.RATE * u\n")
+    (tmp_path / "users_step.py").write_text("import userpackage\n\n\n"
+                                            "def step(u):\n    return userpackage.rates.half(u)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from users_step import step, userpackage
+
+    watch = Watch(step)
+    assert watch.unchanged()
+    userpackage.rates.RATE = 0.25
+    assert not watch.unchanged()

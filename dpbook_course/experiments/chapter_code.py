@@ -6,7 +6,8 @@ change, and one statement more, or another constant, makes it another code. A ch
 
 Left out is what no training depends on, for a chapter would lose all its rates whenever a sentence is worded anew: the
 modules that show things (figures, explorers, pages that train), those that read stored results (verdicts, statistics,
-tables), the checks of arguments, every ``if`` that only raises an error, and the texts of outcomes.
+tables) or ask whether a recorded graph still stands (it gives the same values, recorded anew or not), the checks of
+arguments, every ``if`` that only raises an error, and the texts of outcomes.
 """
 
 import ast
@@ -20,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dpbook_utils", "dpbook_course")
 LEFT_OUT = {"figures", "explorer", "web", "arguments"}  # parts of the packages: three that show, one that refuses
-READING = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
-                           "runner", "tasks"}}  # modules of a part; all of the claims, and every verdict
+MODULES = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
+                           "runner", "tasks"}, "graphs": {"watch", "watched"}}  # of other parts; and every verdict
 FENCE = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -152,7 +153,7 @@ def _counted(names: Iterable[str]) -> set[str]:
 def _left_out(name: str) -> bool:
     _, part, *rest = name.split(".")
     return part in LEFT_OUT or part == "claims" or rest[-1:] == ["verdict"] or bool(
-        rest and rest[0] in READING.get(part, ()))
+        rest and rest[0] in MODULES.get(part, ()))
 
 
 def _path(name: str) -> Path | None:

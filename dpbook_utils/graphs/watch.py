@@ -143,16 +143,20 @@ class Watch:
             parts += self._read(function.__globals__, set(_names(function.__code__)))
         return function, *parts
 
-    def _read(self, space: dict, names: set[str]) -> list[Hashable]:
-        """Those of the names that are globals, with attributes of modules among them."""
+    def _read(self, space: dict, names: set[str], seen: tuple = ()) -> list[Hashable]:
+        """Those of the names that are globals, with attributes of modules among them.
+
+        Args:
+            seen: the modules on the way here, which a module within them may import again.
+        """
         found = []
         for name in sorted(names & space.keys()):
             self._globals.append((space, name))
             value = space[name]
             if not isinstance(value, types.ModuleType):
                 found.append((name, self._walk(value)))
-            elif _library(value.__name__) is None:
-                found.append((name, *self._read(vars(value), names)))
+            elif _library(value.__name__) is None and value not in seen:
+                found.append((name, *self._read(vars(value), names, (*seen, value))))
         return found
 
     def _object(self, value) -> Hashable:
