@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from player_samples import NX, NY, RAMP, TIMES, player
 
 from dpbook_course.explorer.player import HIDDEN, LEVELS
@@ -28,6 +29,11 @@ def test_the_page_gets_the_fields_one_byte_a_value():
     levels = np.frombuffer(base64.b64decode(data["fields"]["source"]), np.uint8).reshape(TIMES, NX, NY)
     assert (levels == player().levels(-RAMP)).all()
     assert data["errors"]["source"] == [0.0, 0.1, 0.2, 0.3, 0.4] and data["largest"] == 0.44
+
+
+def test_the_hidden_cells_may_be_a_tensor():
+    for hidden in (torch.zeros(NX, NY, dtype=torch.bool), torch.ones(NX, NY, dtype=torch.bool)):
+        assert payload(player(hidden=hidden)._repr_html_())["hidden"] == bool(hidden.any())
 
 
 def test_fifty_times_of_the_studys_grid_stay_small():

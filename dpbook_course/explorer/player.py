@@ -64,7 +64,7 @@ class Player:
         largest = max((x for error in errors.values() for x in error if x is not None), default=1.0)
         return {"name": self.name, "times": times, "width": width, "height": height, "dt": self.dt,
                 "scale": self.scale, "label": self.label, "unit": self.unit, "errors": errors,
-                "hidden": bool(np.any(self.hidden)),
+                "hidden": bool(np.asarray(self.hidden).any()),
                 "largest": float(f"{1.1 * largest:.2g}") or 1.0,
                 "fields": {title: packed(self.levels(field)) for title, field in self.fields.items()}}
 
