@@ -88,7 +88,7 @@ def test_figures_are_narrow_enough_for_a_phone():
 
 def test_a_figure_can_stand_in_text():
     text = figures.image(figures.forest(EFFECTS, xlabel="ratio"), 'two "ratios"')
-    assert text.startswith('<img alt="two &quot;ratios&quot;" src="data:image/png;base64,iVBOR') and len(text) < 30_000
+    assert text.startswith('<img alt="two &quot;ratios&quot;" src="data:image/webp;base64,UklGR') and len(text) < 30_000
 
 
 def test_a_forest_in_panels_has_the_same_rows():
