@@ -22,6 +22,8 @@ from dpbook_course.studies.e04 import rollouts as e04_rollouts
 from dpbook_course.studies.e04 import unrolling as e04_unrolling
 from dpbook_course.studies.e05 import coupling as e05_coupling
 from dpbook_course.studies.e05 import rollouts as e05_rollouts
+from dpbook_course.studies.e10 import burgers as e10_burgers
+from dpbook_course.studies.e10 import rollouts as e10_rollouts
 from dpbook_utils.gradients import FullGradient, NoSolverGradient, Pushforward
 
 
@@ -143,6 +145,19 @@ def test_the_grids_are_those_of_the_studies_with_their_rates():
     for name in e02_rollouts.TRAININGS:
         assert describe(e02_rollouts.SPEC.variants[name]) == describe(e02_solver_as_data.SPEC.variants[name])
     assert e02_rollouts.SPEC.budgets[e02_rollouts.TRAININGS[0]] == e02_solver_as_data.BUDGETS
+    for scheme, training in views.VIEWS["numerics"].variants:
+        name = f"{scheme}, 32 points, {training}"
+        assert e10_rollouts.SPEC.variants[name] == e10_burgers.SPEC.variants[name]
+        assert training == "alone" or e10_rollouts.BUDGET == max(e10_burgers.SPEC.budgets[name])
+
+
+def test_a_solver_alone_is_the_same_for_every_seed():
+    metrics = {"error.inside": np.full((1, 4), 0.3), "field.inside": np.full((1, 3, 5), 127, np.uint8),
+               "gradient": np.full((1, 6), np.nan), "diverged_at": np.array([-1])}
+    record = results.Record("e10_rollouts", "central, 32 points, alone", 0, (0,), "f", metrics, provenance(1.0))
+    made = views._run(record, ("inside",), 3)
+    assert made.error["inside"].shape == (3, 4) and made.field["inside"].shape == (3, 3, 5)
+    assert made.diverged == [-1] * 3 and made.gradient.shape == (3, 6)
 
 
 @pytest.mark.parametrize("name", views.VIEWS)
@@ -224,7 +239,7 @@ def test_explore_shows_what_is_stored_and_where_it_comes_from(stored):
 
 
 def test_explore_says_what_is_missing(stored, tmp_path):
-    with pytest.raises(ValueError, match="choose one of 'unrolling', 'coupling', 'data', 'reconstruction'"):
+    with pytest.raises(ValueError, match="choose one of 'unrolling', 'coupling', 'data', 'numerics', 'reconstruction'"):
         explore("couplings")
     with pytest.raises(results.ResultError, match="there are no results of e05_rollouts.*run e05_rollouts"):
         explore("coupling", root=stored)

@@ -1,29 +1,34 @@
-"""The explorers of the book: stored roll-outs of E04's set-ups, of E05's couplings, of E02's data, and of E01's flows.
+"""The explorers of the book: stored roll-outs of what was trained in E02, E04, E05 and E10, and of E01's flows.
 
     explore("unrolling", m=8, policy="cut")          Kuramoto-Sivashinsky: unroll length, gradient, placement, noise
     explore("coupling", coupling="viscosity")        Burgers: coupling, unroll length
     explore("data", data="16", updates=6000)         Burgers: stored or fresh data, loss, updates
+    explore("numerics", scheme="upwind")             Burgers: scheme of the solver, training of the network behind it
     explore("reconstruction", optimizer="L-BFGS")    Burgers: an initial state from a later one
 
 Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 05_loss_placement, 06_long_horizons,
-07_noise.
+07_noise, 09_choosing_the_numerics.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from dpbook_utils import arguments
 
 from ..experiments import results, rollouts
 from ..experiments.spec import Specification
-from ..problems import coarse_burgers, parametric_burgers
+from ..problems import burgers_schemes, coarse_burgers, parametric_burgers
 from ..problems import kuramoto_sivashinsky as ks
 from ..problems.reconstruction import Reconstruction
 from ..studies.e01 import reconstruction as e01_reconstruction
 from ..studies.e02 import rollouts as e02_rollouts
 from ..studies.e04 import rollouts as e04_rollouts
 from ..studies.e05 import rollouts as e05_rollouts
+from ..studies.e10 import design as e10
+from ..studies.e10 import rollouts as e10_rollouts
 from .static import Control, Explorer, Key, Region, Run
 
 WAVES = (
@@ -46,6 +51,11 @@ SAMPLES = (
         "fresh": "fresh trajectories at every update"}),
     Control("loss", "Loss", {"supervised": "one step: supervised", "DP": "four steps: differentiable physics"}),
     Control("updates", "Updates", {str(n): f"{n:,} updates" for n in e02_rollouts.BUDGETS}, slider=True),
+)
+SCHEMES = (
+    Control("scheme", "Scheme of the solver P", {scheme: scheme for scheme in burgers_schemes.schemes}),
+    Control("training", "Network behind it", {
+        e10.ALONE: "none: P alone", "ONE": "trained on one step", "WIG-8": "trained through eight steps"}),
 )
 STATES = (
     Control("optimizer", "Optimiser", {"Adam": "Adam", "L-BFGS": "L-BFGS"}),
@@ -126,6 +136,19 @@ VIEWS = {
         lambda value: f"viscosity {value:.3g} m^2/s",
         {"x": "x [m]", "time": " s", "u": "u [m/s]", "region": "Viscosities and amplitudes of the test"},
         {"inside": "inside the sampled domain", "edge": "on its edge", "outside": "outside"}),
+    "numerics": View(
+        "Explore: five Burgers solvers, alone and with the same network behind them", e10_rollouts.SPEC,
+        f"{e10_rollouts.BUDGET} updates", SCHEMES,
+        {(scheme, training): (e10.name(scheme, e10_rollouts.POINTS, training), 0 if training == e10.ALONE else
+                              e10_rollouts.BUDGET)
+         for scheme in burgers_schemes.schemes for training in (e10.ALONE, *e10.TRAININGS)}, lambda key: None,
+        e10_rollouts.SCALE, burgers_schemes.dt, lambda value: burgers_schemes.length,
+        lambda value: f"viscosity {value:.3g} m^2/s",
+        {"x": "x [m]", "time": " s", "u": "u [m/s]", "region": "Viscosities of the test", "run": "shown",
+         "solver": f"{e10_rollouts.BEST} alone"},
+        {name: REGIONS[name] for name in burgers_schemes.regions}, burgers_schemes.horizon,
+        (e10_rollouts.REFERENCE, e10.name(e10_rollouts.BEST, e10_rollouts.POINTS, e10.ALONE),
+         e10_rollouts.PERSISTENCE)),
     "reconstruction": View(
         "Explore: an initial state reconstructed from a later one", e01_reconstruction.SPEC,
         f"{', '.join(map(str, e01_reconstruction.ITERATIONS))} iterations", STATES,
@@ -148,7 +171,7 @@ def explore(view: str, name: str | None = None, root: str | Path | None = None, 
     """An interactive figure of stored results.
 
     Args:
-        view: ``unrolling``, ``coupling``, ``data`` or ``reconstruction``.
+        view: ``unrolling``, ``coupling``, ``data``, ``numerics`` or ``reconstruction``.
         name: its name in the page's address, the view's by default; give another one to a second one on a page.
         root: folder of the results.   start: values with which it opens, such as ``m=8, region="above"``.
 
@@ -163,12 +186,12 @@ def explore(view: str, name: str | None = None, root: str | Path | None = None, 
     results.frame(spec, root)  # warns of damaged files, and raises if there are none
     records = {(record.variant, record.budget): record for record in results.load(spec, root)[0]}
     missing = [name for name in shown.baselines if (name, 0) not in records]
-    runs = {key: _run(records[task], shown.regions) for key, task in shown.variants.items()
-            if task in records and records[task].seeds == spec.seeds}
+    runs = {key: _run(records[task], shown.regions, len(spec.seeds)) for key, task in shown.variants.items()
+            if task in records and (task[0] in spec.baselines or records[task].seeds == spec.seeds)}
     if missing or not runs:
         raise results.ResultError(f"{spec.id} has no results of {', '.join(missing) or 'any training'} yet. "
                                   f"Compute them: {again}")
-    baselines = [_run(records[name, 0], shown.regions) for name in shown.baselines]
+    baselines = [_run(records[name, 0], shown.regions, 1) for name in shown.baselines]
     parameters = records[shown.baselines[0], 0].metrics
     values = {region: float(parameters[f"parameter.{region}"][0]) for region in shown.regions}
     return Explorer(
@@ -187,8 +210,11 @@ def explore(view: str, name: str | None = None, root: str | Path | None = None, 
         {"t": 20, **start})
 
 
-def _run(record: results.Record, regions: Iterable[str]) -> Run:
+def _run(record: results.Record, regions: Iterable[str], num_seeds: int) -> Run:
+    """What draws nothing has one seed, and stands for all of them."""
     made, metrics = record.provenance, record.metrics
+    if num_seeds > 1 == len(record.seeds):
+        metrics = {name: np.repeat(values, num_seeds, 0) for name, values in metrics.items()}
     return Run({region: metrics[f"error.{region}"] for region in regions},
                {region: metrics[f"field.{region}"] for region in regions},
                metrics["gradient"], metrics["diverged_at"].astype(int).tolist(),

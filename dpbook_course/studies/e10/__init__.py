@@ -1,7 +1,7 @@
 """E10: does the accuracy of the solver carry over to the trained hybrid?   Chapter: 09_choosing_the_numerics."""
 
 from ...experiments.spec import Experiment
-from . import burgers, ks
+from . import burgers, ks, rollouts
 from .verdict import CLAIMS
 
 EXPERIMENTS = (
@@ -9,4 +9,5 @@ EXPERIMENTS = (
     burgers.TUNING.experiment,
     Experiment(ks.SPEC, ks.run, ks.cost),
     ks.TUNING.experiment,
+    Experiment(rollouts.SPEC, rollouts.run, rollouts.cost),
 )
