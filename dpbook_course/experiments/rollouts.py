@@ -7,7 +7,8 @@ picture, and how the gradient that trains it grows with the horizon. A picture s
 
 in one byte, and u is off by at most U / 254 within the scale U.
 
-Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 06_long_horizons, 07_noise.
+Chapters: 01_physics_as_loss, 02_solver_as_data, 03_unrolling, 04_coupling, 06_long_horizons, 07_noise,
+09_choosing_the_numerics.
 """
 
 from collections.abc import Mapping, Sequence

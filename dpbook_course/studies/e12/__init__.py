@@ -1,7 +1,7 @@
 """E12: forward and backward with a trained hybrid.   Chapter: 11_forward_and_inverse."""
 
 from ...experiments.spec import Experiment
-from . import backward, forward, gradients, letters
+from . import backward, forward, gradients, letters, tangents
 from .verdict import CLAIMS
 
 EXPERIMENTS = (
@@ -9,4 +9,5 @@ EXPERIMENTS = (
     Experiment(forward.SPEC, forward.run, forward.cost),
     Experiment(gradients.SPEC, gradients.run, gradients.cost),
     Experiment(letters.SPEC, letters.run, letters.cost),
+    Experiment(tangents.SPEC, tangents.run, tangents.cost),
 )
