@@ -162,6 +162,18 @@ def test_names_of_a_package_lead_to_their_modules(code, modules):
         chapter_code.fingerprint([code]) != chapter_code.fingerprint(both))
 
 
+def test_of_a_folder_of_studies_counts_what_is_used():
+    start = "import dpbook_course as course\nproblem, e12 = course.problems.letter, course.studies.e12\n"
+    tree = ast.parse(f"{start}e12.gradients.compared(problem)")
+    known = chapter_code._aliases(tree)
+    studies = chapter_code._studies(tree, known)
+    assert studies == {"e12": "dpbook_course.studies.e12"}
+    assert chapter_code._used(tree, known | studies) == {"dpbook_course.problems.letter",
+                                                         "dpbook_course.studies.e12.gradients"}
+    whole = ast.parse("import dpbook_course as course\nrun(course.studies.e12)")
+    assert chapter_code._used(whole, chapter_code._aliases(whole)) == {"dpbook_course.studies.e12"}
+
+
 def test_what_the_chapters_depend_on_is_found_in_the_package():
     names, waiting = set(), ["dpbook_course.studies.e06.placement"]
     while waiting:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dpbook_utils", "dpbook_course")
+STUDIES = "dpbook_course.studies.e"
 LEFT_OUT = {"figures", "explorer", "web", "arguments"}  # parts of the packages: three that show, one that refuses
 MODULES = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
                            "runner", "tasks"}, "graphs": {"watch", "watched"}}  # of other parts; and every verdict
@@ -57,6 +58,7 @@ def fingerprint(sources: Iterable[str]) -> str:
     """Of code cells and of what they import from the packages. A cell that comes again, unchanged, counts once."""
     trees = [tree for tree in map(parsed, dict.fromkeys(sources)) if tree]
     known = {name: package for tree in trees for name, package in _aliases(tree).items()}
+    known |= {name: study for tree in trees for name, study in _studies(tree, known).items()}
     modules, waiting = {}, [name for tree in trees for name in imported(tree, "") | _used(tree, known)]
     while waiting:
         name = waiting.pop()
@@ -99,18 +101,40 @@ def _aliases(tree: ast.AST) -> dict[str, str]:
             for alias in node.names if alias.name in PACKAGES}
 
 
+def _studies(tree: ast.AST, aliases: dict[str, str]) -> dict[str, str]:
+    """``{"e12": "dpbook_course.studies.e12"}`` of ``e12 = course.studies.e12``: a folder, of which a chapter then uses
+    some modules, ``e12.gradients``. What else is in the folder, such as a study that was added later, is not used."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+            several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs = zip(target.elts, value.elts) if several else ((target, value),)
+            found |= {name.id: home for name, one in pairs if isinstance(name, ast.Name)
+                      and isinstance(one, ast.Attribute) and _is_folder(home := _named(one, aliases))}
+    return found
+
+
+def _is_folder(name: str | None) -> bool:
+    return bool(name) and name.startswith(STUDIES) and _path(name).name == "__init__.py"
+
+
+def _named(node: ast.Attribute, aliases: dict[str, str]) -> str | None:
+    """The module that ``dp.Burgers`` or ``course.problems.wake_flow`` comes from; None if it is of another package."""
+    root, *parts = ast.unparse(node).split(".")
+    name = aliases.get(root)
+    for part in parts if name else ():
+        name = _home(name, part) or name
+    return name
+
+
 def _used(tree: ast.AST, aliases: dict[str, str]) -> set[str]:
-    """Modules that ``dp.Burgers`` and ``course.problems.wake_flow`` come from."""
-    names, attributes = set(), [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    """Modules that attributes of packages and of studies come from."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     parts_of_others = {id(node.value) for node in attributes}
-    for node in attributes:
-        root, *parts = ast.unparse(node).split(".")
-        if id(node) not in parts_of_others and root in aliases:
-            name = aliases[root]
-            for part in parts:
-                name = _home(name, part) or name
-            names.add(name)
-    return _counted(names)
+    names = {_named(node, aliases) for node in attributes if id(node) not in parts_of_others}
+    folders = set(_studies(tree, aliases).values())  # named, not used
+    return _counted(names - {None} - folders)
 
 
 @functools.cache
