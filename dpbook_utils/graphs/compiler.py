@@ -20,7 +20,8 @@ from .. import settings
 
 SOURCE = Path(__file__).with_name("table.c")
 # Neither -ffast-math, which loses NaN, nor contraction, so that each operation rounds as it does in torch.
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno",
+         "-fno-unswitch-loops", "-shared", "-fPIC")
 
 
 class Unavailable(Exception):
