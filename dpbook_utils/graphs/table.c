@@ -186,12 +186,13 @@ static void product(int64_t M, int64_t N, int64_t K, const float *X, int64_t xr,
 // Row-major products of n[3] pairs: n[0] x n[2] by n[2] x n[1], with b times what was there. s: rows, transposed?, pairs.
 static void multiply(const operation *o, sgemm_t sgemm) {
   int M = o->n[0], N = o->n[1], K = o->n[2], rows[3] = {o->s[0][0], o->s[1][0], o->s[2][0]};
-  int xt = o->s[1][1], yt = o->s[2][1], is_own = N > 1 && (double)M * N * K < 1 << 20;
+  int xt = o->s[1][1], yt = o->s[2][1], add = o->b != 0, is_own = N > 1 && (double)M * N * K < 1 << 20;
+  int64_t xr = xt ? 1 : rows[1], xk = xt ? rows[1] : 1, yr = yt ? 1 : rows[2], yn = yt ? rows[2] : 1;
   for (int64_t k = 0; k < o->n[3]; k++) {
     float *O = o->p[0] + k * o->s[0][2];
     const float *X = o->p[1] + k * o->s[1][2], *Y = o->p[2] + k * o->s[2][2];
-    if (sgemm && !is_own) sgemm(yt ? "T" : "N", xt ? "T" : "N", &N, &M, &K, &o->a, Y, rows + 2, X, rows + 1, &o->b, O, rows);
-    else product(M, N, K, X, xt ? 1 : rows[1], xt ? rows[1] : 1, Y, yt ? 1 : rows[2], yt ? rows[2] : 1, O, rows[0], o->b != 0);
+    if (is_own || !sgemm) product(M, N, K, X, xr, xk, Y, yr, yn, O, rows[0], add);
+    else sgemm(yt ? "T" : "N", xt ? "T" : "N", &N, &M, &K, &o->a, Y, rows + 2, X, rows + 1, &o->b, O, rows);
   }
 }
 
