@@ -184,6 +184,15 @@ def test_what_the_chapters_depend_on_is_found_in_the_package():
     assert {"dpbook_course.problems.ks", "dpbook_utils.physics.trace", "dpbook_utils.physics.solver",
             "dpbook_utils.networks"} <= names
     assert not [name for name in names if name.split(".")[1] in chapter_code.LEFT_OUT or ".claims" in name]
+    # Of what records a graph and runs it: the part that decides which values come, not how soon.
+    assert {name for name in names if name.startswith("dpbook_utils.graphs.")} == {
+        "dpbook_utils.graphs.graph", "dpbook_utils.graphs.simplify"}
+
+
+def test_every_module_that_is_left_out_is_there():
+    for part, modules in chapter_code.MODULES.items():
+        folders = [chapter_code.ROOT / package / part for package in chapter_code.PACKAGES]
+        assert modules <= {path.stem for folder in folders for path in folder.glob("*.py")}
 
 
 def test_a_cell_that_is_run_again_changes_nothing(monkeypatch):

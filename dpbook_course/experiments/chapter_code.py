@@ -6,8 +6,10 @@ change, and one statement more, or another constant, makes it another code. A ch
 
 Left out is what no training depends on, for a chapter would lose all its rates whenever a sentence is worded anew: the
 modules that show things (figures, explorers, pages that train), those that read stored results (verdicts, statistics,
-tables) or ask whether a recorded graph still stands (it gives the same values, recorded anew or not), the checks of
-arguments, every ``if`` that only raises an error, and the texts of outcomes.
+tables) or ask whether a recorded graph still stands (it gives the same values, recorded anew or not), those that run
+one (they decide how soon its values come: tests hold these to the eager ones, bit for bit or to a few roundings, less
+than another processor's instructions change), the checks of arguments, every ``if`` that only raises an error, and the
+texts of outcomes.
 """
 
 import ast
@@ -23,7 +25,9 @@ PACKAGES = ("dpbook_utils", "dpbook_course")
 STUDIES = "dpbook_course.studies.e"
 LEFT_OUT = {"figures", "explorer", "web", "arguments"}  # parts of the packages: three that show, one that refuses
 MODULES = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
-                           "runner", "tasks"}, "graphs": {"watch", "watched"}}  # of other parts; and every verdict
+                           "runner", "tasks"},
+           "graphs": {"watch", "watched", "program", "lowering", "plan", "operations", "memory", "table", "compiler"}}
+# These are left out of other parts, and every verdict.
 FENCE = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

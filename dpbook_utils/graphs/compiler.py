@@ -19,8 +19,11 @@ import torch
 from .. import settings
 
 SOURCE = Path(__file__).with_name("table.c")
-# Neither -ffast-math, which loses NaN, nor contraction, so that each operation rounds as it does in torch.
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+# Neither -ffast-math, which loses NaN, nor contraction, so that each operation rounds as it does in torch. That an
+# operation might trap or set errno keeps tanh from becoming vectors; unswitched loops over parts of a product are so
+# many that registers do not hold their sums.
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno",
+         "-fno-unswitch-loops", "-shared", "-fPIC")
 
 
 class Unavailable(Exception):

@@ -2,6 +2,11 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 enum { COPY, FILL, ADD, SUB, MUL, DIV, TANH, TANH_BACKWARD, COMPLEX_MUL, SUM, GEMM };
 
@@ -9,10 +14,16 @@ enum { COPY, FILL, ADD, SUB, MUL, DIV, TANH, TANH_BACKWARD, COMPLEX_MUL, SUM, GE
 typedef struct { int32_t code, num_axes; int64_t n[6]; float *p[3]; int64_t s[3][6]; float a, b; } operation;
 #if defined(__AVX512F__)  // vectors wider than the processor's would be taken apart in memory
 #define LANES 16
+#define ROWS 12  // of a product's result, two vectors each, that the registers hold
+#define MANY TWELVE
 #elif defined(__AVX__)
 #define LANES 8
+#define ROWS 6
+#define MANY SIX
 #else
 #define LANES 4
+#define ROWS 6
+#define MANY SIX
 #endif
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef void (*sgemm_t)(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
@@ -22,6 +33,15 @@ typedef void (*sgemm_t)(const char *, const char *, const int *, const int *, co
 #define FMA(x, y, z) fmaf(x, y, z)
 #else
 #define FMA(x, y, z) ((x) * (y) + (z))
+#endif
+#if defined(__AVX512F__)
+#define FMA_LANES(x, y, z) ((lanes)_mm512_fmadd_ps((__m512)(x), (__m512)(y), (__m512)(z)))
+#elif defined(__AVX__) && defined(__FMA__)
+#define FMA_LANES(x, y, z) ((lanes)_mm256_fmadd_ps((__m256)(x), (__m256)(y), (__m256)(z)))
+#elif defined(__aarch64__)
+#define FMA_LANES(x, y, z) ((lanes)vfmaq_f32((float32x4_t)(z), (float32x4_t)(x), (float32x4_t)(y)))
+#else
+#define FMA_LANES(x, y, z) ((x) * (y) + (z))
 #endif
 
 // Small numbers by an odd polynomial, as in Cephes; others by 1 - 2 / (e^2x + 1), whose error is below a rounding where
@@ -96,12 +116,84 @@ static void sum(const operation *o) {
   }
 }
 
+// Of a product O (+)= X Y: rows, and as many columns of Y and O as registers hold, of which ``width`` are wanted.
+typedef struct {
+  int64_t rows, width, depth, xr, xk, yr, or;
+  const float *X, *Y;
+  float *O;
+  int add;
+} panel;
+
+static void put(const panel *p, int64_t rows, int64_t full, const float *part) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t n = 0; n < p->width; n++)
+      p->O[r * p->or + n] = part[r * full + n] + (p->add ? p->O[r * p->or + n] : 0);
+}
+
+// R rows of one or two vectors at a time, as long as there are so many. Sums have names, so that registers hold them.
+#define ONE(DO) DO(0)
+#define FOUR(DO) DO(0) DO(1) DO(2) DO(3)
+#define SIX(DO) FOUR(DO) DO(4) DO(5)
+#define TWELVE(DO) SIX(DO) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#define START(r) lanes a##r = {0}, b##r = {0};
+#define LOAD(r) a##r = *(const lanes *)(O + r * or); if (is_wide) b##r = *(const lanes *)(O + r * or + LANES);
+#define STEP(r) x = X[r * xr] - (lanes){0}, a##r = FMA_LANES(x, y, a##r); if (is_wide) b##r = FMA_LANES(x, z, b##r);
+#define STORE(r) *(lanes *)(O + r * or) = a##r; if (is_wide) *(lanes *)(O + r * or + LANES) = b##r;
+#define TILES(name, R, EACH, WIDE)                                                                                     \
+  static __attribute__((noinline)) void name(panel *p) {                                                               \
+    enum { is_wide = WIDE };                                                                                           \
+    float part[R * 2 * LANES];                                                                                         \
+    int64_t full = (is_wide ? 2 : 1) * LANES, xr = p->xr, xk = p->xk, yr = p->yr;                                      \
+    int64_t is_whole = p->width == full, or = is_whole ? p->or : full;                                                 \
+    for (; p->rows >= R; p->rows -= R, p->X += R * xr, p->O += R * p->or) {                                            \
+      const float *X = p->X, *Y = p->Y;                                                                                \
+      float *O = is_whole ? p->O : part;                                                                               \
+      EACH(START)                                                                                                      \
+      if (p->add && is_whole) { EACH(LOAD) }                                                                           \
+      for (int64_t k = p->depth; k; k--, X += xk, Y += yr) {                                                           \
+        lanes x, y = *(const lanes *)Y, z = is_wide ? *(const lanes *)(Y + LANES) : y;                                 \
+        EACH(STEP)                                                                                                     \
+      }                                                                                                                \
+      EACH(STORE)                                                                                                      \
+      if (!is_whole) put(p, R, full, part);                                                                            \
+    }                                                                                                                  \
+  }
+TILES(wide_rows, ROWS, MANY, 1) TILES(four_wide_rows, 4, FOUR, 1) TILES(wide_row, 1, ONE, 1)
+TILES(thin_rows, ROWS, MANY, 0) TILES(four_thin_rows, 4, FOUR, 0) TILES(thin_row, 1, ONE, 0)
+
+// Of small matrices, in parts whose columns fit the registers and whose depth the nearest memory.
+static void product(int64_t M, int64_t N, int64_t K, const float *X, int64_t xr, int64_t xk, const float *Y, int64_t yr,
+                    int64_t yn, float *O, int64_t or, int add) {
+  enum { DEPTH = 256 };
+  float packed[DEPTH * 2 * LANES];
+  for (int64_t k = 0; k < K; k += DEPTH, add = 1) {
+    for (int64_t n = 0; n < N; n += 2 * LANES) {
+      int64_t width = N - n < 2 * LANES ? N - n : 2 * LANES, full = width > LANES ? 2 * LANES : LANES;
+      int64_t depth = K - k < DEPTH ? K - k : DEPTH;
+      panel p = {M, width, depth, xr, xk, yr, or, X + k * xk, Y + k * yr + n * yn, O + n, add};
+      if (yn != 1 || width < full) {
+        memset(packed, 0, depth * full * sizeof *packed);
+        for (int64_t i = 0; i < depth; i++)
+          for (int64_t j = 0; j < width; j++) packed[i * full + j] = p.Y[i * yr + j * yn];
+        p.Y = packed, p.yr = full;
+      }
+      if (full > LANES) wide_rows(&p), four_wide_rows(&p), wide_row(&p);
+      else thin_rows(&p), four_thin_rows(&p), thin_row(&p);
+    }
+  }
+}
+
 // Row-major products of n[3] pairs: n[0] x n[2] by n[2] x n[1], with b times what was there. s: rows, transposed?, pairs.
 static void multiply(const operation *o, sgemm_t sgemm) {
   int M = o->n[0], N = o->n[1], K = o->n[2], rows[3] = {o->s[0][0], o->s[1][0], o->s[2][0]};
-  for (int64_t k = 0; k < o->n[3]; k++)
-    sgemm(o->s[2][1] ? "T" : "N", o->s[1][1] ? "T" : "N", &N, &M, &K, &o->a, o->p[2] + k * o->s[2][2], rows + 2,
-          o->p[1] + k * o->s[1][2], rows + 1, &o->b, o->p[0] + k * o->s[0][2], rows);
+  int xt = o->s[1][1], yt = o->s[2][1], add = o->b != 0, is_own = N > 1 && (double)M * N * K < 1 << 20;
+  int64_t xr = xt ? 1 : rows[1], xk = xt ? rows[1] : 1, yr = yt ? 1 : rows[2], yn = yt ? rows[2] : 1;
+  for (int64_t k = 0; k < o->n[3]; k++) {
+    float *O = o->p[0] + k * o->s[0][2];
+    const float *X = o->p[1] + k * o->s[1][2], *Y = o->p[2] + k * o->s[2][2];
+    if (is_own || !sgemm) product(M, N, K, X, xr, xk, Y, yr, yn, O, rows[0], add);
+    else sgemm(yt ? "T" : "N", xt ? "T" : "N", &N, &M, &K, &o->a, Y, rows + 2, X, rows + 1, &o->b, O, rows);
+  }
 }
 
 void run(const operation *o, int64_t count, sgemm_t sgemm) {
