@@ -2,6 +2,8 @@
 
 import pytest
 from explorer_samples import INSERT, REGIONS, explorer, full_size, page, run
+from pairs_samples import comparison
+from player_samples import player
 from playwright.sync_api import expect
 
 
@@ -315,6 +317,16 @@ def test_the_book_theme_does_not_hide_it(visit, root):
     assert opened.page.evaluate("getComputedStyle(document.querySelector('.text_html')).backgroundColor") == (
         "rgba(0, 0, 0, 0)")
     assert opened.page.evaluate("getComputedStyle(document.querySelector('.status')).color") == "rgb(206, 214, 221)"
+
+
+@pytest.mark.parametrize("order", (1, -1))
+def test_each_script_builds_its_own_figures_only(visit, order):
+    """Every figure has the class ``explorer``, and the scripts of all kinds run in the order of the page."""
+    kinds = {"rollouts": explorer(), "compare": comparison({"a": [1.0] * 6, "b": [2.0] * 6}), "player": player()}
+    shown = visit(*list(kinds.values())[::order]).page
+    for kind in kinds:
+        expect(shown.locator(f".{kind}")).to_have_count(1)
+        expect(shown.locator(f".{kind} .status")).to_have_count(1)
 
 
 def test_plots_are_dark_in_the_dark_theme(visit, root):

@@ -67,7 +67,7 @@ def test_no_text_ends_the_script_element():
 
 def test_the_element_is_named_by_its_content():
     def name(html):
-        return re.search(r'<div class="explorer" id="(explorer-[0-9a-f]{12})"', html)[1]
+        return re.search(r'<div class="explorer rollouts" id="(rollouts-[0-9a-f]{12})"', html)[1]
 
     assert explorer()._repr_html_() == explorer()._repr_html_()
     others = (explorer("other"), explorer(start={"m": 8}), explorer(runs={KEYS[0]: run(0.11)}))

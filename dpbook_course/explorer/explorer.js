@@ -1,5 +1,5 @@
 // The static explorer: one set of controls, linked views of stored roll-outs. No kernel, no network, no dependencies.
-// Every `.explorer` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
+// Every `.rollouts` element holds its data as JSON; the text of its module, common.js and this one, is the same for all
 // of them, so that one hash in a page's Content-Security-Policy allows them all.
 
 const LOOP = 5000;  // ms from the first to the last step, when they follow each other
@@ -171,7 +171,7 @@ class Explorer {
     }
 }
 
-for (const root of document.querySelectorAll(".explorer:not(.trainer, .player, [data-ready])")) {
+for (const root of document.querySelectorAll(".rollouts:not([data-ready])")) {
     root.setAttribute("data-ready", "");
     new Explorer(root);
 }

@@ -192,7 +192,7 @@ class Explorer:
 
     def _repr_html_(self) -> str:
         picture = still_picture(self._curves(), "step", f"Relative error: {self._opening()}.")
-        return framed("explorer", self.title, self.data(), self.summary(), _text("explorer.js"), picture=picture)
+        return framed("rollouts", self.title, self.data(), self.summary(), _text("explorer.js"), picture=picture)
 
     def _first(self) -> tuple[Key, str, int]:
         """The run, the region and the place of the seed with which it opens."""
@@ -229,13 +229,13 @@ def framed(kind: str, title: str, data: dict, summary: str, own_script: str, own
     """The HTML of an interactive figure, which is complete in itself.
 
     Args:
-        kind: its class, beside the one that all have, and the first word of its id.
+        kind: its class, by which its script finds it, beside the one that all have; and the first word of its id.
         summary: what a reader without scripts gets.
         picture, more: elements after the title, and after the data.
     """
     payload = data_block(data)
-    name, kinds = hashlib.sha256(payload.encode()).hexdigest()[:12], " ".join(dict.fromkeys(("explorer", kind)))
-    return (f'<div class="{kinds}" id="{kind}-{name}" role="group" aria-label="{html.escape(title)}">\n'
+    name = hashlib.sha256(payload.encode()).hexdigest()[:12]
+    return (f'<div class="explorer {kind}" id="{kind}-{name}" role="group" aria-label="{html.escape(title)}">\n'
             f'<style>{style(own_style)}</style>\n<p class="title">{html.escape(title)}</p>\n{picture}'
             f"<noscript><p>{html.escape(summary)}</p></noscript>\n{payload}\n{more}"
             f'<script type="module">{script(own_script)}</script>\n</div>')
