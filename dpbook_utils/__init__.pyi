@@ -8,6 +8,7 @@ from .physics.advection_diffusion import AdvectionDiffusion as AdvectionDiffusio
 from .physics.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
 from .physics.spectral import SpectralBurgers as SpectralBurgers
 from .physics.semi_implicit import SemiImplicitKuramotoSivashinsky as SemiImplicitKuramotoSivashinsky
+from .physics.iterative import IterativeKuramotoSivashinsky as IterativeKuramotoSivashinsky
 from .physics.navier_stokes import NavierStokes as NavierStokes
 from .physics.smoke import Smoke as Smoke
 from .physics.wake import Wake as Wake

@@ -56,6 +56,12 @@ def semi_implicit():
         yield solver, waves(48), {"length": among(22, 45)}, 200
 
 
+def iterative():
+    for dt, num_iterations in ((0.5, 8), (1, 8)):
+        solver = dp.IterativeKuramotoSivashinsky(48, dt, 2, num_iterations)
+        yield solver, waves(48), {"length": among(22, 45)}, 200
+
+
 def navier_stokes():
     for n, dt in ((64, 0.01), (32, 0.02)):
         v = dp.random_velocity(2, (n, n), modes=4, seed=0)
@@ -78,7 +84,8 @@ def wake():
 STATED = {
     dp.Burgers: (burgers, 1.05), dp.AdvectionDiffusion: (advection_diffusion, 1.01), dp.Wake: (wake, 1.1),
     dp.KuramotoSivashinsky: (kuramoto_sivashinsky, 2), dp.SpectralBurgers: (spectral_burgers, 1.1),
-    dp.SemiImplicitKuramotoSivashinsky: (semi_implicit, 2), dp.NavierStokes: (navier_stokes, 1.01),
+    dp.SemiImplicitKuramotoSivashinsky: (semi_implicit, 2),
+    dp.IterativeKuramotoSivashinsky: (iterative, 2), dp.NavierStokes: (navier_stokes, 1.01),
     dp.Smoke: (smoke, 1.01)}
 
 

@@ -13,6 +13,7 @@ from dpbook_utils.physics.advection import central, semi_lagrangian, upwind
 from dpbook_utils.physics.advection_diffusion import AdvectionDiffusion
 from dpbook_utils.physics.burgers import Burgers
 from dpbook_utils.physics.exact import ColeHopf, FourierMode, GrowingMode, Sawtooth, cell_centres
+from dpbook_utils.physics.iterative import IterativeKuramotoSivashinsky
 from dpbook_utils.physics.kuramoto_sivashinsky import KuramotoSivashinsky, etd1, etdrk2
 from dpbook_utils.physics.limited import Limited, limited
 from dpbook_utils.physics.semi_implicit import SemiImplicitKuramotoSivashinsky
@@ -90,6 +91,10 @@ def semi_implicit(n, dt):
     return SemiImplicitKuramotoSivashinsky(n, dt, num_substeps=2)
 
 
+def iterative(n, dt):
+    return IterativeKuramotoSivashinsky(n, dt, num_iterations=4)
+
+
 NU, HEAT = {"viscosity": 0.05}, {"diffusivity": 0.05}
 C, C2 = HEAT | {"velocity": 0.7}, HEAT | {"velocity": (0.7, -0.4)}
 SHARP, SHARP_C, SHARP_C2 = {"viscosity": 0.002}, C | {"diffusivity": 0.002}, C2 | {"diffusivity": 0.001}
@@ -142,6 +147,8 @@ SCHEMES = [
     Scheme("ks-etdrk2", kuramoto_sivashinsky(etdrk2), {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.5, None,
            1e-5, 2, 2.0, (48,), (LENGTH,)),
     Scheme("ks-semi-implicit", semi_implicit, {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.5 * (48 / n)**2,
+           2, 1e-3, 1, 2.0, (48, 96, 192), (LENGTH,)),
+    Scheme("ks-iterative", iterative, {"length": LENGTH}, GrowingMode(LENGTH, 5), lambda n: 0.25 * (48 / n)**2,
            2, 1e-3, 1, 2.0, (48, 96, 192), (LENGTH,)),
 ]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=str)

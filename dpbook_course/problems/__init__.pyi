@@ -6,6 +6,7 @@ from . import reconstruction as reconstruction
 from . import restarts as restarts
 from . import rod as rod
 from . import steps as steps
+from . import taught as taught
 from . import wake_flow as wake_flow
 from . import wake_metrics as wake_metrics
 from .coarse import coarse_burgers as coarse_burgers
@@ -19,3 +20,4 @@ from .schemes import burgers_schemes as burgers_schemes
 from .schemes import ks_schemes as ks_schemes
 from .shifts import burgers_shifts as burgers_shifts
 from .shifts import ks_shifts as ks_shifts
+from .solves import ks_solves as ks_solves
