@@ -5,6 +5,7 @@ start, as ``predict`` returns them. A state that is not finite has an infinite e
 counted, never dropped.
 """
 
+import functools
 import math
 
 import torch
@@ -13,13 +14,14 @@ from torch import Tensor, nn
 from . import arguments, losses
 from .calls import explained
 from .networks import num_members
+from .replay import replay
 from .rollout import Rollout, in_mode
 
 
 @torch.no_grad()
 @explained
 def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
-            **parameters: Tensor | float) -> tuple[Tensor, Tensor]:
+            trace: bool = False, **parameters: Tensor | float) -> tuple[Tensor, Tensor]:
     """Roll out from the first state of each trajectory: (prediction, reference), aligned in time.
 
     The step runs in ``.eval()`` mode (noise off) and is left in the mode it came in. An ensemble of S networks makes
@@ -28,9 +30,12 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
     Args:
         trajectories: (batch, time, channels, *spatial) with the initial state first, as from ``simulate``.
         num_steps: roll-out length; by default to the end of the trajectories.
+        trace: record the step once as a graph and repeat that: several times as fast from some fifty steps on, equal up
+            to rounding. A chaotic flow amplifies rounding.
 
     Shapes: -> twice (S * batch, num_steps, channels, *spatial).
-    Raises: ValueError if the trajectories are shorter than num_steps + 1; what ``Rollout`` raises.
+    Raises: ValueError if the trajectories are shorter than num_steps + 1; TraceError if a traced step branches on data,
+        draws random numbers or keeps a state from call to call; what ``Rollout`` raises.
     """
     arguments.operator("predict", "step", step)
     arguments.trajectory("predict", "trajectories", trajectories)
@@ -46,7 +51,8 @@ def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
         parameters = {name: torch.cat([value] * members) if isinstance(value, Tensor) and value.ndim else value
                       for name, value in parameters.items()}
     with in_mode(rollout, training=False):
-        prediction = rollout(trajectories[:, 0], **parameters)
+        rolled = functools.partial(replay, rollout) if arguments.flag("predict", "trace", trace) else rollout
+        prediction = rolled(trajectories[:, 0], **parameters)
     return prediction, trajectories[:, 1:num_steps + 1]
 
 

@@ -89,13 +89,14 @@ class Rollout(Explained, nn.Module):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient.tracks(step, self.num_steps)):
                 u = self.gradient.enter(u, step, self.num_steps)
                 if self.checkpoint and torch.is_grad_enabled():
-                    u, record = checkpoint(self._advance, u, parameters, use_reentrant=False)
+                    u, record = checkpoint(self.advance, u, parameters, use_reentrant=False)
                 else:
-                    u, record = self._advance(u, parameters)
+                    u, record = self.advance(u, parameters)
             recorded.append(record)
         return torch.stack(recorded, 1)
 
-    def _advance(self, u: Tensor, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def advance(self, u: Tensor, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(u_next, what is recorded of the step), with ``parameters`` as ``prepare`` returns them."""
         record = u
         for place, operator in enumerate(operators(self.step)):
             u = self.gradient.apply(operator, u, **select(operator, parameters))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import arguments
-from .graphs.graph import TraceError, canonical, record, recording
+from .graphs.graph import TraceError, canonical, record, recording, unchanged_generators
 from .graphs.program import Program
 from .graphs.simplify import simplify
 from .graphs.table import Table
@@ -54,7 +54,7 @@ class TracedGradients:
             self._watch = Watch(self.objective)
 
         def record_anew() -> _Recorded:
-            with _unchanged_generators(u0.device), recording(u0.device):
+            with unchanged_generators(u0.device), recording(u0.device):
                 return _Recorded(self.objective, tensors, weights)
 
         recorded = self._recorded.current((kinds, self._watch.key), record_anew)
@@ -111,7 +111,7 @@ class _Recorded:
         calls = [(losses_and_gradients, inputs), *((self.program, [x[name] for x in moved]) for name in moved[0])]
         results = []
         for function, given in calls:
-            with _unchanged_generators(inputs[0].device):  # the same noise for all
+            with unchanged_generators(inputs[0].device):  # the same noise for all
                 results.append(function(*given))
         for expected, found in [pair for other in results[1:] for pair in zip(results[0], other, strict=True)]:
             if not agree(expected, found):
@@ -125,11 +125,7 @@ class _Recorded:
         """Up to rounding, of which a gradient whose parts cancel may consist: the largest one gives the scale."""
         results = []
         for program in (self.program, compiled):
-            with _unchanged_generators(inputs[0].device):
+            with unchanged_generators(inputs[0].device):
                 losses, *gradients = program(*inputs)
             results.append((losses, torch.cat([losses.new_zeros(1), *(x.flatten() for x in gradients)])))
         return all(agree(expected, found) for expected, found in zip(*results))
-
-
-def _unchanged_generators(device: torch.device):
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])

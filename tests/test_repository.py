@@ -32,6 +32,7 @@ LAYERS = [
     {"losses"},
     {"objectives"},
     {"data", "checkpoints", "history", "update", "training", "least_squares"},
+    {"replay"},
     {"evaluation", "diagnostics", "setups"},
     {"figures"},
 ]

@@ -18,7 +18,7 @@ from dpbook_utils.rollout import Sequential
 
 from ..problems import coarse_burgers
 from ..problems import kuramoto_sivashinsky as ks
-from ..problems.problem import Problem, Trajectories
+from ..problems.problem import Problem, Trajectories, predicted
 from ..problems.steps import Bounded, Persistence
 
 LONGEST = 16  # windows of this length for every unroll, so that all trainings see the same ones
@@ -69,7 +69,7 @@ class Playable:
         """
         states, parameters = self.tests()
         # Far away from all states, but finite, as solvers want their parameters to be.
-        prediction, reference = evaluation.predict(Sequential(step, Bounded()), states, **select(step, parameters))
+        prediction, reference = predicted(Sequential(step, Bounded()), states, **select(step, parameters))
         error = evaluation.relative_l2(prediction, reference).clamp(max=LARGEST_ERROR)
         blown_up = int(evaluation.blow_up_step(prediction[:1], reference[:1]))
         prediction[0, blown_up - 1:] = torch.nan

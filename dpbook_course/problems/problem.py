@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from dpbook_utils import evaluation
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import Windows, cell_averages
+from dpbook_utils.graphs.graph import TraceError
 from dpbook_utils.networks import Ensemble
 from dpbook_utils.physics.solver import Solver, select
 from dpbook_utils.rollout import Sequential
+
+LONG = 50  # steps of a roll-out, from which on it pays to record one
 
 
 class Trajectories(NamedTuple):
@@ -36,6 +39,14 @@ class Trajectories(NamedTuple):
         """The states at these times and those that follow them, each pair a sample."""
         states = torch.stack([self.states[:, times], self.states[:, times + 1]], 2).flatten(0, 1)
         return Trajectories(states, {name: x.repeat_interleave(len(times), 0) for name, x in self.parameters.items()})
+
+
+def predicted(step: nn.Module, states: Tensor, **parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """(prediction, reference) over all steps of the states; a long roll-out repeats a recorded step, if it can be."""
+    try:
+        return evaluation.predict(step, states, trace=states.shape[1] > LONG, **parameters)
+    except TraceError:
+        return evaluation.predict(step, states, **parameters)
 
 
 class Problem(ABC):
@@ -119,7 +130,7 @@ class Problem(ABC):
 
     def predict(self, step: nn.Module, data: Trajectories) -> tuple[Tensor, Tensor]:
         """(prediction, reference) over all steps of the data."""
-        return evaluation.predict(step, data.states, **select(step, data.parameters))
+        return predicted(step, data.states, **select(step, data.parameters))
 
     def capped_error(self, prediction: Tensor, reference: Tensor) -> Tensor:
         """Relative L2 error, at most ``largest_error``."""

@@ -219,6 +219,11 @@ def recording(device: torch.device):
 _lock = threading.RLock()
 
 
+def unchanged_generators(device: torch.device):
+    """A state in which random numbers are drawn, and after which they are drawn as if none had been."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 @contextmanager
 def traceable_padding():
     """Circular ``F.pad`` records as writes into an empty tensor; record it as narrow and cat instead."""

@@ -121,7 +121,7 @@ class Visited:
 def judge(step: nn.Module, num_seeds: int) -> dict[str, Tensor]:
     """The metrics of a step with ``num_seeds`` members on the test trajectories."""
     data = ks.trajectories(REGION)
-    prediction, reference = evaluation.predict(step, data.states, **data.parameters)
+    prediction, reference = ks.predict(step, data)
     error = evaluation.relative_l2(prediction, reference)
     lengths = torch.cat([data.length] * num_seeds)
     own, right, distance, disagreement = [], [], [], []
