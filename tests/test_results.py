@@ -103,7 +103,7 @@ def test_foreign_content_is_refused(path, content, message):
 
 def test_a_field_of_another_type_is_named(path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seeds": [0, -1]}))
-    assert "is no file of records: seeds/1: -1 is less than the minimum" in refused(path)
+    assert "is no file of records: seeds[1] must be bigger than or equal to 0" in refused(path)
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(path):

@@ -26,7 +26,7 @@ STUDIES = "dpbook_course.studies.e"
 # Parts of the packages: three that show, one that refuses, one that runs recorded graphs.
 LEFT_OUT = {"figures", "explorer", "web", "arguments", "replay"}
 MODULES = {"experiments": {"chapter_code", "checking", "cluster", "outcomes", "provenance", "repetitions", "results",
-                           "runner", "tasks"},
+                           "runner", "schemas", "tasks"},
            "graphs": {"watch", "watched", "program", "lowering", "plan", "operations", "memory", "table", "compiler"}}
 # These are left out of other parts, and every verdict.
 FENCE = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -13,7 +13,6 @@ one of code (a wrong name) or of the machine (a full disk). That is told, with i
 """
 
 import ast
-import functools
 import json
 import os
 import shlex
@@ -32,6 +31,7 @@ from dpbook_utils.files import explained, replacing, writable_folder
 from . import results
 from .chapter_code import cells, parsed, statements
 from .results import ResultError, aside, checksum
+from .schemas import checker
 
 FORMAT, SHIFT, REPEATS, WORKERS = 1, 1000, 12, 2
 ROUNDINGS = {"as the machine does": {},
@@ -55,6 +55,7 @@ SCHEMA = {
             "properties": {"held": {"type": ["boolean", "null"]}, "code": TEXT}}},
         "provenance": {"type": "object", "required": ["seconds"], "properties": {"seconds": {"type": "number"}}}},
 }
+_misfit = checker(SCHEMA)
 
 seen: list[tuple[str, bool]] = []  # every outcome that this process has stated, in order
 
@@ -112,8 +113,8 @@ def read(path: Path) -> Repetition:
                           path) from error
     try:
         content = json.loads(text)
-        misfit = next(_validator().iter_errors(content), None)
-        reason = misfit and f"is no repetition of a chapter ({misfit.message[:200]})"
+        wrong = _misfit(content)
+        reason = wrong and f"is no repetition of a chapter ({wrong[:200]})"
     except (ValueError, RecursionError) as error:
         reason = f"is truncated or damaged ({error})"
     if not reason and content["checksum"] != checksum(content):
@@ -291,10 +292,3 @@ def shifted(source: str, shift: int) -> str:
     lines += [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)
               and any(isinstance(target, ast.Name) and target.id == "generator" for target in node.targets)]
     return "\n" + "\n".join(lines)
-
-
-@functools.cache
-def _validator():
-    import jsonschema  # takes a second to import
-
-    return jsonschema.Draft202012Validator(SCHEMA)

@@ -4,7 +4,6 @@
 the numbers come from. Only ``load`` and ``save`` touch the files.
 """
 
-import functools
 import hashlib
 import json
 import math
@@ -22,6 +21,7 @@ from dpbook_utils.files import expanded, replacing
 
 from ..descriptions import plain_name
 from .provenance import provenance
+from .schemas import checker
 from .spec import Specification, Task
 
 FORMAT = 1
@@ -109,7 +109,8 @@ def save(record: Record, root: Path | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(record), "metrics": {k: _plain(v) for k, v in record.metrics.items()}}
     content = {**content, "seeds": list(record.seeds), "checksum": checksum(content)}
-    _validator().validate(content)
+    if wrong := _misfit(content):
+        raise ValueError(f"{path} would be no file of records: {wrong}")
     with replacing(path) as file:
         file.write(_text(content).encode())
     return path
@@ -137,10 +138,8 @@ def read(path: Path, spec: Specification) -> Record:
         raise refuse(f"cannot be read ({error.strerror})", repair) from error
     try:
         content = json.loads(text.decode())
-        misfit = next(_validator().iter_errors(content), None)
-        if misfit is not None:
-            where = "/".join(map(str, misfit.absolute_path)) or "the file"
-            raise refuse(f"is no file of records: {where}: {misfit.message[:200]}")
+        if wrong := _misfit(content):
+            raise refuse(f"is no file of records: {wrong[:200]}")
         metrics = {name: _array(values) for name, values in content["metrics"].items()}
     except (ValueError, TypeError, RecursionError) as error:
         raise refuse(f"is truncated, or no JSON with tables of numbers ({error})") from error
@@ -243,11 +242,7 @@ def refused(problems: list[ResultError]) -> str:
     return str(problems[0]) if len(problems) == 1 else f"{len(problems)} files; the first: {problems[0]}"
 
 
-@functools.cache
-def _validator():
-    import jsonschema  # takes a second to import, and most of who imports this module reads nothing
-
-    return jsonschema.Draft202012Validator(SCHEMA)
+_misfit = checker(SCHEMA)
 
 
 def _plain(values) -> list:
