@@ -261,7 +261,8 @@ def _array(values: list) -> np.ndarray:
     def number(x):
         return [number(v) for v in x] if isinstance(x, list) else float(x)
 
-    return np.array(number(values))
+    array = np.array(values)
+    return array.astype(float) if array.dtype.kind in "if" else np.array(number(values))  # "inf" and "nan" are texts
 
 
 def checksum(content: Mapping) -> str:
