@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> dict:
               "(pip install -r requirements-bench.txt)")
     results = {"environment": environment(), "solvers": cases.solvers(2 if options.quick else 25)}
     results["updates"] = cases.updates(2, num_steps=2, num_seeds=2) if options.quick else cases.updates(30)
+    results["rollouts"] = cases.rollouts(2, num_steps=8, num_samples=4) if options.quick else cases.rollouts(10)
     results["page"] = web.updates(2, num_steps=2) if options.quick else web.updates(30)
     results["equality"] = web.equality(2 if options.quick else 8)
     if not options.quick and os.path.exists("/proc/self/status"):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpbook_utils.coupling import Additive
 from dpbook_utils.data import random_fourier, random_velocity
+from dpbook_utils.evaluation import predict
 from dpbook_utils.losses import TrajectoryLoss, every_step
 from dpbook_utils.networks import ConvResNet, Ensemble
 from dpbook_utils.objectives import Objective
@@ -130,6 +131,23 @@ def updates(repeats: int, num_steps: int = 8, num_seeds: int = 6, batch_size: in
     both = interleaved({"one after another": lambda: [step() for step in alone], "together": together}, repeats)
     return [{"case": name, "what": what, "times": interleaved(one, repeats)},
             {"case": name, "what": f"{what}, {num_seeds} seeds", "times": both}]
+
+
+def rollouts(repeats: int, num_steps: int = 200, num_samples: int = 64) -> list[dict]:
+    """A long roll-out without a gradient, as it judges a training; recording the step is part of the time."""
+    network = ConvResNet(1, 1, 1, conditions={"length": (LENGTH, 8.0)}, seed=0, output_scale=1e-3)
+    u0, length = 0.1 * random_fourier(num_samples, 48, modes=8, seed=0), torch.full((num_samples,), LENGTH)
+    step = Sequential(KuramotoSivashinsky(48, 1.0, etd1, 2), Additive(network))
+    states = u0[:, None].expand(-1, num_steps + 1, -1, -1)
+
+    def rolled(traced: bool) -> Tensor:
+        return predict(step, states, trace=traced, length=length)[0]
+
+    # A chaotic flow makes other states of other roundings: the first steps are compared.
+    _assert_close("a roll-out", [rolled(True)[:, :8]], [rolled(False)[:, :8]])
+    ways = {"traced": partial(rolled, True), "step by step": partial(rolled, False)}
+    return [{"case": f"A hybrid of Kuramoto-Sivashinsky, 48 points, batch {num_samples}",
+             "what": f"roll-out of {num_steps} steps without a gradient", "times": interleaved(ways, repeats)}]
 
 
 class _Update:

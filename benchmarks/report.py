@@ -13,7 +13,8 @@ BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 def markdown(results: dict) -> str:
     lines = ["Times relative to the first column of each row: median and quartiles of the ratios, taken in turn in one "
              "process on one thread. In brackets the first column's median time.", ""]
-    for record in [*results["solvers"], *results["updates"], *results.get("page", [])]:
+    for record in [*results["solvers"], *results["updates"], *results.get("rollouts", []),
+                   *results.get("page", [])]:
         names, times = list(record["times"]), record["times"]
         lines += [f"**{record['case']}**: {record['what']}", ""]
         lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]

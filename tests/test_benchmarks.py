@@ -20,6 +20,7 @@ def test_the_twins_agree_and_are_all_measured(results):
         assert {"traced", "PhiFlow", "torch by hand"} <= set(record["times"])
     assert {"recorded", "eager", "eager, nn.Conv1d"} <= set(results["updates"][0]["times"])
     assert set(results["updates"][1]["times"]) == {"one after another", "together"}
+    assert [set(record["times"]) for record in results["rollouts"]] == [{"traced", "step by step"}]
     page, = results["page"]
     assert set(page["times"]) == {"torch, recorded", "page, compiled", "page, JavaScript"}
     assert len(results["equality"]) == 6
