@@ -41,9 +41,10 @@ unit: $(READY) node  ## the package and the repository
 portable: $(READY)  ## checks, identities and chapters again with the rounding of other processors (PROFILE=fft: one)
 	$(BIN)/python -m tests.portable $(PROFILE)
 
+# What passes is kept, so that the book below, of the same code and mode, need not execute it once more.
 notebooks: $(READY)  ## every notebook, executed in short mode (or MODE=full)
-	DPBOOK_MODE=$(MODE) $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n logical --maxprocesses 4 \
-	    --dist loadscope --durations=10 notebooks
+	DPBOOK_MODE=$(MODE) OMP_NUM_THREADS=1 $(PYTEST) -p tests.kept_chapters --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout=600 -n logical --maxprocesses 4 --dist loadscope --durations=10 notebooks
 
 pages: $(READY) chromium  ## the book in short mode, its pages and a real browser on them
 	@DPBOOK_MODE=short $(BUILD) --output $(SHORT); built=$$?; \

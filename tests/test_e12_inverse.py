@@ -12,6 +12,7 @@ from dpbook_course.studies.e12 import backward, design, forward, gradients, lett
 from dpbook_course.studies.e12 import instances as given
 from dpbook_course.studies.e12.verdict import CLAIMS, TRAINED
 from dpbook_utils.diagnostics import gradient_check
+from dpbook_utils.rollout import Sequential
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +105,7 @@ def test_every_row_is_what_its_name_says():
     assert not rows["predictor, WIG-8"].with_solver and rows["ONE"].with_solver
     for name, points in {"P": 32, "P, 64 points": 64, "P, 128 points": 128, "fine": 256}.items():
         assert rows[name].num_points == points and backward.solver(rows[name]).num_points == points
-    assert len(list(backward.solver(rows["P, 128 points"]).step)) == 4
+    assert len(list(backward.solver(rows["P, 128 points"]).step.solver.chain)) == 4
     assert forward.SPEC.variants["ONE, 64"].num_points == 64
     for name, row in letters.SPEC.variants.items():
         assert name.startswith(f"{row.character}, {row.scheme}, {row.num_points}")
@@ -162,3 +163,20 @@ def test_more_evaluations_in_the_same_time_count():
 def test_without_results_or_with_few_seeds_it_is_undecided():
     assert judge(CLAIMS["C20"], {}).outcome == UNDECIDED
     assert judge(CLAIMS["C20"], frame(0.8, seeds=(0, 1, 2))).outcome == UNDECIDED
+
+
+def test_a_model_that_is_recorded_as_a_whole_gives_what_its_steps_give():
+    """The same misfit, bit for bit, and the same gradient."""
+    network = problem.network(0).double().eval().requires_grad_(False)
+    observed, x = given.instances(0, "two times").observed[:3], 0.1 * torch.ones(3, 32, dtype=torch.float64)
+    found = []
+    for whole in (True, False):
+        model = given.Model(problem.hybrid(network))
+        model.step = model.step if whole else model.step.solver.chain
+        unknown = x.clone().requires_grad_()
+        value = given.misfit(model, unknown, observed, "two times")
+        found.append((value.detach(), *torch.autograd.grad(value.sum(), unknown)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-12)
+    trainable = given.Model(problem.hybrid(problem.network(0)))
+    assert isinstance(trainable.step, Sequential)

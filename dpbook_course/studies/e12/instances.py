@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dpbook_utils.data import cell_averages, random_fourier
+from dpbook_utils.physics.solver import Solver
+from dpbook_utils.physics.trace import TracedSolver
 
 from ...problems import coarse_burgers as problem
 from ...problems.inversion import Minimum, Sensors, minimise
@@ -64,16 +66,30 @@ def unknown(nu: Tensor) -> Tensor:
     return torch.logit((nu / lowest).log() / math.log(highest / lowest))
 
 
+class Whole(Solver):
+    """A chain of operators without trainable weights as one solver, which can be recorded as one graph."""
+
+    required = ("viscosity",)
+
+    def __init__(self, chain: nn.Module, num_points: int):
+        super().__init__(problem.dt, (1, num_points))
+        self.chain = chain
+
+    def step(self, u: Tensor, *, viscosity: Tensor) -> Tensor:
+        return self.chain(u, viscosity=viscosity)
+
+
 class Model:
     """A solver to search with.
 
     Args:
-        step: one step of the length dt.
+        step: one step of the length dt; it is recorded as a whole if its weights are frozen.
         num_points: of its grid.
     """
 
     def __init__(self, step: nn.Module, num_points: int = problem.num_points):
-        self.step, self.num_points = step, num_points
+        frozen = not any(weight.requires_grad for weight in step.parameters())
+        self.step, self.num_points = TracedSolver(Whole(step, num_points)) if frozen else step, num_points
 
     def states(self, x: Tensor, num_steps: int) -> Tensor:
         """(samples, num_steps, 1, 32): what P's grid sees. What blows up is not finite, and no error."""
