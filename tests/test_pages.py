@@ -53,6 +53,18 @@ def test_the_chapters_of_the_ledger_are_those_of_the_course():
     assert {statement.chapter for statement in ledger.STATEMENTS.values()} <= CHAPTERS
 
 
+def test_a_page_says_which_of_its_studies_are_stored(monkeypatch):
+    whole = pages.studies({"e04": "unrolling", "e05": "coupling"})
+    assert [line for line in whole.splitlines() if "e0" in line] == [
+        "| `e04` | unrolling | all |", "| `e05` | coupling | all |",
+        "`python -m dpbook_course.experiments run e04` repeats a study, or computes what is lacking."]
+    monkeypatch.setattr(tasks, "complete", lambda name: None if name == "e05" else ())
+    monkeypatch.setattr(tasks, "status", lambda spec: tasks.Status(3, 1200, 6, []))
+    lines = pages.studies({"e04": "unrolling", "e05": "coupling"}).splitlines()
+    assert "| `e04` | unrolling | all |" in lines and "| `e05` | coupling | 3 of 1,200 runs |" in lines
+    assert "run e05` repeats" in lines[-1] and "not measured yet" in lines[-1]
+
+
 def test_what_is_not_decided_is_open():
     assert ledger.standing("C09", {"C09": MADE_UP}) == "supported under conditions"
     assert ledger.standing("C10", {"C09": MADE_UP}) == "open"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas
 
+from ..experiments import tasks
 from . import findings, ledger, shown, simulation
 from .claims import CONTRADICTED, UNDER_CONDITIONS, Effect, Verdict
 from .effects import AS_CLAIMED, MIN_SEEDS, NO_DIFFERENCE, OTHER_WAY, READINGS, UNDECIDED
@@ -170,6 +171,24 @@ def section(claim_id: str, found: Mapping[str, Verdict], chapter: Callable[[str]
     lines = [f"({claim_id.lower()})=", "::::{div}", "```{raw} html", text, "```", "",
              f"{where}Chapter: {chapter(statement.chapter)}.", "::::", ""]
     return "\n".join(lines)
+
+
+def studies(described: Mapping[str, str]) -> str:
+    """The studies that a page reads: what each has, how much of it is stored, and what a reader can do about the rest.
+
+    Args:
+        described: ``{id: what it has}``.
+    """
+    stored = {name: tasks.complete(name) is not None for name in described}
+    counts = {name: tasks.status(tasks.find(name).spec) for name in described}
+    rows = ([f"`{name}`", what, "all" if stored[name] else f"{counts[name].done:,} of {counts[name].total:,} runs"]
+            for name, what in described.items())
+    first = next((name for name in described if not stored[name]), next(iter(described)))
+    text = f"`{shown.command(first)}` repeats a study, or computes what is lacking."
+    if not all(stored.values()):
+        text += (" Where a result needs a study that is not complete, its place below says *not measured yet*; what is "
+                 "asked there, and how, does not depend on it.")
+    return table("The studies of this page", ("study", "what it has", "stored"), rows) + "\n" + text
 
 
 def plain(text: str) -> str:
