@@ -154,7 +154,7 @@ def test_the_grids_are_those_of_the_studies_with_their_rates():
 def test_a_solver_alone_is_the_same_for_every_seed():
     metrics = {"error.inside": np.full((1, 4), 0.3), "field.inside": np.full((1, 3, 5), 127, np.uint8),
                "gradient": np.full((1, 6), np.nan), "diverged_at": np.array([-1])}
-    record = results.Record("e10_rollouts", "central, 32 points, alone", 0, (0,), "f", metrics, provenance(1.0))
+    record = results.Record("e10_rollouts", "central, 32 points, alone", 0, (0,), "f", metrics, provenance()())
     made = views._run(record, ("inside",), 3)
     assert made.error["inside"].shape == (3, 4) and made.field["inside"].shape == (3, 3, 5)
     assert made.diverged == [-1] * 3 and made.gradient.shape == (3, 6)
@@ -215,7 +215,7 @@ def stored(tmp_path):
         metrics |= {name: np.full(n, 40.0) for name in e04_rollouts.SPEC.metrics if name.startswith("parameter")}
         metrics |= {"gradient": np.full((n, 6), level), "diverged_at": np.full(n, -1)}
         fingerprint = e04_rollouts.SPEC.fingerprint(variant)
-        results.save(results.Record("e04_rollouts", variant, budget, seeds, fingerprint, metrics, provenance(1.0)),
+        results.save(results.Record("e04_rollouts", variant, budget, seeds, fingerprint, metrics, provenance()()),
                      tmp_path)
 
     for name in e04_rollouts.BASELINES:

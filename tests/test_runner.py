@@ -10,13 +10,14 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_experiment as tiny
 
-from dpbook_course.experiments import __main__, cluster, results, runner
+from dpbook_course.experiments import __main__, cluster, provenance, results, runner
 from dpbook_course.experiments.estimate import LEAP, Estimate, in_words
 from dpbook_course.experiments.spec import Task
 
@@ -353,3 +354,15 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch, tmp_path, capsys
     monkeypatch.setattr(runner, "find", lambda _: TINY)
     assert __main__.main(["run", "tiny", "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "scheduler at tcp://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
+
+
+def test_what_is_missing_of_the_libraries_shows_before_anything_is_computed(monkeypatch):
+    """An environment that is being set up anew, for example: hours of computing would be lost at their end."""
+    def gone(name):
+        raise PackageNotFoundError(name)
+
+    ran = []
+    monkeypatch.setattr(provenance, "version", gone)
+    with pytest.raises(PackageNotFoundError):
+        runner.compute(replace(TINY, run=lambda *task: ran.append(task)), "a", 2, (0,))
+    assert ran == []

@@ -4,6 +4,8 @@ import datetime
 import platform
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,14 +14,19 @@ from dpbook_utils import __version__
 PACKAGES = ("torch", "phiflow", "phiml", "numpy", "scipy")
 
 
-def provenance(seconds: float) -> dict:
-    """Where numbers that were computed here and now, within ``seconds`` of wall time, come from."""
+def provenance() -> Callable[[], dict]:
+    """Call this before a computation, and what it returns after it: that says where the numbers come from.
+
+    The code and the libraries are those that run, whatever becomes of their files meanwhile; and what is missing of
+    them shows before hours of computing.
+    """
     import torch
 
+    start = time.perf_counter()
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {"code": _code_version(), "versions": versions, "device": processor(), "machine": machine(),
-            "threads": torch.get_num_threads(), "seconds": round(seconds, 2),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    about = {"code": _code_version(), "versions": versions, "device": processor(), "machine": machine()}
+    return lambda: {**about, "threads": torch.get_num_threads(), "seconds": round(time.perf_counter() - start, 2),
+                    "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
 
 def machine() -> dict[str, str]:

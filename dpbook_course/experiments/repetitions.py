@@ -20,7 +20,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -238,7 +237,7 @@ def repeat(page: str, number: str, rounding: str, root: str, elsewhere: str) -> 
     from traitlets.config import Config
 
     page, number = Path(page), int(number)
-    code, failed, defect, start = statements(page), None, False, time.perf_counter()
+    code, failed, defect, provenance = statements(page), None, False, results.provenance()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     for place, source in enumerate(cells(page), 1):
         if len(seen) == len(code):
@@ -260,7 +259,7 @@ def repeat(page: str, number: str, rounding: str, root: str, elsewhere: str) -> 
     stated = dict(seen)
     outcomes = {name: {"held": stated.get(name), "code": mark} for name, mark in code.items()}
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is finished: Ctrl-C comes too late
-    done = Repetition(page.stem, number, rounding, failed, outcomes, results.provenance(time.perf_counter() - start))
+    done = Repetition(page.stem, number, rounding, failed, outcomes, provenance())
     sys.exit(_store(done, Path(elsewhere if failed else root)) or 0)
 
 

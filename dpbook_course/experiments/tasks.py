@@ -4,7 +4,6 @@ import difflib
 import importlib
 import itertools
 import re
-import time
 import traceback
 import warnings
 from pathlib import Path
@@ -193,18 +192,17 @@ def compute(experiment: Experiment, variant: str, budget: int, seeds: tuple[int,
     groups = {number: tuple(group) for number, group in itertools.groupby(seeds, spec.data_set)}
     torch.set_num_threads(1)  # one task per core; and how many threads share a sum changes its rounding
     try:
-        start = time.perf_counter()
-        parts = []
+        provenance, parts = results.provenance(), []
         for number, group in groups.items():
             with data_set(number):
                 found = experiment.run(variant, group, budget)
             parts.append({name: torch.as_tensor(values).detach().cpu().numpy() for name, values in found.items()})
             _fits(parts[-1], spec, variant, group, budget)
-        provenance = results.provenance(time.perf_counter() - start)
+        about = provenance()
     finally:
         torch.set_num_threads(threads)
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, provenance)
+    return results.Record(spec.id, variant, budget, tuple(seeds), spec.fingerprint(variant), metrics, about)
 
 
 def _fits(metrics: dict, spec: Specification, variant: str, seeds: tuple[int, ...], budget: int) -> None:

@@ -1,6 +1,5 @@
 """The trainings behind the weights, repeated by the studies' own functions; each is stored as it is done."""
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,9 +40,9 @@ def compute(kept: Kept, setup: str, root: Path | None = None) -> list[Card]:
     seeds, threads = kept.together, torch.get_num_threads()
     torch.set_num_threads(1)  # as in the studies: how many threads share a sum changes its rounding
     try:
-        start = time.perf_counter()
+        provenance = results.provenance()
         step = kept.fitted(row, seeds, updates)
-        provenance = results.provenance(time.perf_counter() - start)
+        about = provenance()
         with torch.no_grad():
             errors, short = kept.error(step, len(seeds)), kept.short(step, len(seeds))
     finally:
@@ -52,7 +51,7 @@ def compute(kept: Kept, setup: str, root: Path | None = None) -> list[Card]:
     found = []
     for place, seed in enumerate(SEEDS):
         found.append(Card(kept.problem, setup, seed, updates, spec.id, spec.fingerprint(setup), tuple(seeds),
-                          kept.metric, float(errors[place]), float(short[place]), provenance))
+                          kept.metric, float(errors[place]), float(short[place]), about))
         if not found[-1].path(root).exists():  # a run that was killed may have stored one of them
             save(found[-1], networks.member(place).state_dict(), root)
     return found
