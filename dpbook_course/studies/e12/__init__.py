@@ -1,7 +1,7 @@
 """E12: forward and backward with a trained hybrid.   Chapter: 11_forward_and_inverse."""
 
 from ...experiments.spec import Experiment
-from . import backward, forward, gradients, letters, tangents
+from . import backward, forward, gradients, letters, posterior, tangents
 from .verdict import CLAIMS
 
 EXPERIMENTS = (
@@ -9,5 +9,6 @@ EXPERIMENTS = (
     Experiment(forward.SPEC, forward.run, forward.cost),
     Experiment(gradients.SPEC, gradients.run, gradients.cost),
     Experiment(letters.SPEC, letters.run, letters.cost),
+    Experiment(posterior.SPEC, posterior.run, posterior.cost),
     Experiment(tangents.SPEC, tangents.run, tangents.cost),
 )
