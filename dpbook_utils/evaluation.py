@@ -20,8 +20,8 @@ from .rollout import Rollout, in_mode
 
 @torch.no_grad()
 @explained
-def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None,
-            trace: bool = False, **parameters: Tensor | float) -> tuple[Tensor, Tensor]:
+def predict(step: nn.Module, trajectories: Tensor, num_steps: int | None = None, *, trace: bool = False,
+            **parameters: Tensor | float) -> tuple[Tensor, Tensor]:
     """Roll out from the first state of each trajectory: (prediction, reference), aligned in time.
 
     The step runs in ``.eval()`` mode (noise off) and is left in the mode it came in. An ensemble of S networks makes

@@ -163,9 +163,10 @@ class Explorer {
         };
         const profiles = fields.map(field => shown(field));
         this.planes.show(fields, width, row, spoken);
-        const xs = profiles[0].map((_, k) => (k + 0.5) / width), region = data.regions[state.region];
+        const region = data.regions[state.region], end = Number(show(region.length));
+        const xs = profiles[0].map((_, k) => (k + 0.5) / width * end);
         const names = ["reference", data.words.solver, `${data.words.run}, seed ${state.seed}`];
-        this.profile.x.label = `${data.words.x}, 0 to ${show(region.length)}; ${region.sample}`;
+        Object.assign(this.profile.x, { to: end, ticks: [0, end / 2, end], label: `${data.words.x}; ${region.sample}` });
         this.profile.draw(profiles.map((ys, k) => ({ name: names[k], style: [TRUTH, SOLVER, HYBRID][k], xs, ys })),
             fields.map((field, k) => `${this.pictures[k]}, ${spoken(field)}`).join("; "));
     }
