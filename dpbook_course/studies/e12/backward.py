@@ -62,15 +62,19 @@ def fitted(row: Trained, seeds: Sequence[int], budget: int, progress: bool = Fal
     return [Model(chain(member)) for member in members], history
 
 
+def prepared(row: Physics | Trained, seeds: Sequence[int], budget: int) -> tuple[list[Model], dict[str, Tensor]]:
+    """(a model for each seed, the metrics of their training)."""
+    if isinstance(row, Physics):
+        return [solver(row)] * len(seeds), {
+            name: value.repeat(len(seeds), *[1] * (value.ndim - 1)) for name, value in no_training().items()}
+    models, history = fitted(row, seeds, budget)
+    return models, training_metrics(history, budget, len(seeds))
+
+
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train, search and judge; every metric has one entry per seed."""
     row = SPEC.variants[variant]
-    if isinstance(row, Physics):
-        models = [solver(row)] * len(seeds)
-        training = {name: value.repeat(len(seeds), *[1] * (value.ndim - 1)) for name, value in no_training().items()}
-    else:
-        models, history = fitted(row, seeds, budget)
-        training = training_metrics(history, budget, len(seeds))
+    models, training = prepared(row, seeds, budget)
     found = [{f"{name}.{task}": value for task in TASKS for name, value in judged(
         model, seed, task, row.evaluations).items()} for model, seed in zip(models, seeds)]
     return {**together(found), **training}

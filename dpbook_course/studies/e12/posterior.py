@@ -38,13 +38,13 @@ from dpbook_utils import arguments
 from dpbook_utils.least_squares import each
 
 from ...experiments.spec import Specification, Task
-from ...experiments.trainings import TRAINING_METRICS, no_training, training_metrics
+from ...experiments.trainings import TRAINING_METRICS
 from ...problems import coarse_burgers as problem
 from ...problems.inversion import Minimum, minimise
 from . import design
-from .backward import CHECK_UPDATES, FEW, LONGEST, fitted
+from .backward import CHECK_UPDATES, FEW, LONGEST, prepared
 from .design import NOISE, UPDATES, Physics, Trained
-from .instances import Instances, Model, error, instances, sensors, solver, together, unknown, waves
+from .instances import Instances, Model, error, instances, sensors, together, unknown, waves
 
 SEEDS = tuple(range(8))
 NUM_INSTANCES = 8  # of a seed
@@ -119,12 +119,7 @@ class Members(NamedTuple):
 def run(variant: str, seeds: Sequence[int], budget: int) -> dict[str, Tensor]:
     """Train, draw and judge; every metric has one entry per seed."""
     row = SPEC.variants[variant]
-    if isinstance(row, Physics):
-        models = [solver(row)] * len(seeds)
-        training = {name: value.repeat(len(seeds), *[1] * (value.ndim - 1)) for name, value in no_training().items()}
-    else:
-        models, history = fitted(row, seeds, budget)
-        training = training_metrics(history, budget, len(seeds))
+    models, training = prepared(row, seeds, budget)
     found = [{f"{name}.{task}": value for task in design.DECIDING for name, value in judged(
         model, Instances(*(part[:NUM_INSTANCES] for part in instances(seed, task))), task, FIRST_SEED + seed,
         row.evaluations).items()} for model, seed in zip(models, seeds)]
